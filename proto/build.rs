@@ -91,7 +91,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Writes the rule of each RPC.
+/// Writes the rule of each RPC. One that says `idempotency_level = NO_SIDE_EFFECTS`, or whose tokens are all to read, changes
+/// nothing.
 fn access_table(pool: &DescriptorPool) -> Result<String, Box<dyn std::error::Error>> {
     let option = |name: &str| {
         let full_name = format!("bowline.access.v1.{name}");
@@ -127,6 +128,11 @@ fn access_table(pool: &DescriptorPool) -> Result<String, Box<dyn std::error::Err
             .map(|rule| token_rule(&path, rule))
             .collect::<Result<_, _>>()?;
         let is_for_operators = options.get_extension(&operators).as_bool() == Some(true);
+        let has_effects = options
+            .get_field_by_name("idempotency_level")
+            .is_none_or(|level| level.as_enum_number() != Some(NO_SIDE_EFFECTS));
+        let only_reads = !rules.is_empty() && rules.iter().all(|rule| rule.contains("::to_read("));
+        let changes_state = has_effects && !only_reads;
         let problem = match (kinds.contains(&ADMIN), rules.is_empty(), is_for_operators) {
             _ if kinds.is_empty() => "does not declare who may call it",
             (true, true, false) => {
@@ -148,7 +154,7 @@ fn access_table(pool: &DescriptorPool) -> Result<String, Box<dyn std::error::Err
         };
         writeln!(
             table,
-            "    RpcRule {{ path: \"{path}\", callers: &[{}], tokens: &[{}], name_tailnet: {tailnet} }},",
+            "    RpcRule {{ path: \"{path}\", callers: &[{}], tokens: &[{}], name_tailnet: {tailnet}, changes_state: {changes_state} }},",
             kinds.join(", "),
             rules.join(", ")
         )?;
@@ -264,6 +270,9 @@ fn role_name(number: i32) -> Result<&'static str, String> {
         other => return Err(format!("role {other} is not known")),
     })
 }
+
+/// The standard option of an RPC that only reads (`google.protobuf.MethodOptions.idempotency_level`).
+const NO_SIDE_EFFECTS: i32 = 1;
 
 /// What stands for an operator in the table.
 const ADMIN: &str = "CallerKind::Admin";

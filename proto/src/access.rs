@@ -49,6 +49,26 @@ pub struct RpcRule {
     pub tokens: &'static [TokenRule],
     /// Which tailnet a request of the RPC names; there is one for each RPC that serves tokens.
     pub name_tailnet: Option<NameTailnet>,
+    /// Whether it may change something.
+    pub changes_state: bool,
+}
+
+/// The metadata that names a call of an administrator, so that it is done once however often it is sent. It is the field of
+/// that name in HTTP; the `request_id` of logs is another thing.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// Tells whether a text can be an [`IDEMPOTENCY_KEY`]: one of 16 to 64 printable characters, for shorter ones can be guessed.
+#[must_use]
+pub fn is_idempotency_key(text: &[u8]) -> bool {
+    (16..=64).contains(&text.len()) && text.iter().all(u8::is_ascii_graphic)
+}
+
+impl RpcRule {
+    /// Tells whether a call may have an [`IDEMPOTENCY_KEY`]: it changes something, and administrators may make it.
+    #[must_use]
+    pub fn takes_idempotency_key(&self) -> bool {
+        self.changes_state && self.callers.contains(&CallerKind::Admin)
+    }
 }
 
 /// Which tokens may call an RPC.

@@ -124,6 +124,26 @@ fn each_rpc_for_tokens_has_a_reader_of_its_tailnet() {
     }
 }
 
+/// The tests of these owners send each such call twice.
+#[test]
+fn every_change_of_an_administrator_takes_an_idempotency_key() {
+    let for_administrators = rules()
+        .iter()
+        .filter(|rule| rule.callers.contains(&CallerKind::Admin));
+    for rule in for_administrators {
+        let (package, method) = rule.path.rsplit_once('/').expect("a method");
+        let reads = [
+            "Await", "Check", "Describe", "Explain", "Get", "List", "Preview", "Resolve", "Test",
+            "Verify",
+        ];
+        let is_read = method != "TestWebhook" && reads.iter().any(|verb| method.starts_with(verb));
+        assert_eq!(rule.takes_idempotency_key(), !is_read, "{}", rule.path);
+        let owners = ["identity", "key_registry", "policy"];
+        let is_of = |owner| package.starts_with(&format!("/bowline.{owner}.v1."));
+        assert!(is_read || owners.into_iter().any(is_of), "{}", rule.path);
+    }
+}
+
 #[test]
 fn audit_trail_names_user_and_key() {
     let by = user(Role::Admin, "all");

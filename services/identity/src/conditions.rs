@@ -3,7 +3,9 @@
 use bowline_db::{ChangeLog, next_id};
 use bowline_ids::TailnetId;
 use bowline_proto::{
-    identity::v1::{AppliedCondition, Condition, Device, LoginPurpose, Membership, User},
+    identity::v1::{
+        AddConditionResponse, AppliedCondition, Condition, Device, LoginPurpose, Membership, User,
+    },
     time::to_timestamp,
 };
 use chrono::{DateTime, Utc};
@@ -38,9 +40,9 @@ impl Conditions {
         tailnet: TailnetId,
         actor: String,
         mut wanted: Condition,
-    ) -> Result<Condition, IdentityError> {
+    ) -> Result<AddConditionResponse, IdentityError> {
         normalize_condition(&mut wanted)?;
-        let added = self.log.mutate(tailnet, actor, move |mutation| {
+        let added = self.log.mutate_once(tailnet, actor, move |mutation| {
             Box::pin(async move {
                 let (now, on) = (mutation.now(), mutation.connection());
                 let found = store::find_tailnet(&mut *on, tailnet.get()).await?;
@@ -68,7 +70,9 @@ impl Conditions {
                 store::conditions::insert_condition(on, &wanted).await?;
                 let detail = describe_condition(&wanted);
                 mutation.record_audit("condition.add", wanted.id.to_string(), &detail);
-                Ok::<_, IdentityError>(wanted)
+                Ok::<_, IdentityError>(AddConditionResponse {
+                    condition: Some(wanted),
+                })
             })
         });
         Ok(added.await?.0)
@@ -99,7 +103,7 @@ impl Conditions {
         actor: String,
         id: u64,
     ) -> Result<(), IdentityError> {
-        let removed = self.log.mutate(tailnet, actor, move |mutation| {
+        let removed = self.log.mutate_once(tailnet, actor, move |mutation| {
             Box::pin(async move {
                 let on = mutation.connection();
                 let all = store::conditions::list_conditions(&mut *on, tailnet.get()).await?;

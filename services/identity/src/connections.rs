@@ -8,7 +8,9 @@ use std::sync::Arc;
 use bowline_db::{ChangeLog, next_id};
 use bowline_ids::TailnetId;
 use bowline_proto::{
-    identity::v1::{Connection, connection::Provider},
+    identity::v1::{
+        Connection, CreateConnectionResponse, UpdateConnectionResponse, connection::Provider,
+    },
     time::to_timestamp,
 };
 use bowline_sealing::SealingKeys;
@@ -95,7 +97,7 @@ impl Connections {
         ))
     }
 
-    /// Makes a connection.
+    /// Makes a connection; the answer has the URL that browsers reach the gateway by.
     pub(crate) async fn create_connection(
         &self,
         tailnet: TailnetId,
@@ -103,14 +105,15 @@ impl Connections {
         wanted: Connection,
         client_secret: Zeroizing<String>,
         saml_metadata: Vec<u8>,
-    ) -> Result<Connection, IdentityError> {
+        public_url: String,
+    ) -> Result<CreateConnectionResponse, IdentityError> {
         let mut made = wanted;
         connection::normalize_connection(&mut made)?;
         let keys = Arc::clone(self.sealing_keys()?);
         check_secret(&client_secret)?;
         let now = self.log.database().now().await?;
         let saml = NewSamlParts::prepare(&self.saml, &mut made, saml_metadata, now).await?;
-        let made = self.log.mutate(tailnet, actor, move |mutation| {
+        let made = self.log.mutate_once(tailnet, actor, move |mutation| {
             Box::pin(async move {
                 let (now, on) = (mutation.now(), mutation.connection());
                 let found = store::find_tailnet(&mut *on, tailnet.get()).await?;
@@ -137,7 +140,10 @@ impl Connections {
                 let after = connection::describe_connection(&connection);
                 let detail = json!({ "id": connection.id, "after": after });
                 mutation.record_audit("connection.create", connection.name.clone(), &detail);
-                Ok::<_, IdentityError>(connection)
+                Ok::<_, IdentityError>(CreateConnectionResponse {
+                    connection: Some(connection),
+                    public_url,
+                })
             })
         });
         Ok(made.await?.0)
@@ -158,11 +164,11 @@ impl Connections {
         tailnet: TailnetId,
         actor: String,
         update: ConnectionUpdate,
-    ) -> Result<Connection, IdentityError> {
+    ) -> Result<UpdateConnectionResponse, IdentityError> {
         let keys = Arc::clone(self.sealing_keys()?);
         check_secret(&update.client_secret)?;
         let document = self.load_for_update(tailnet, &update).await?;
-        let changed = self.log.mutate(tailnet, actor, move |mutation| {
+        let changed = self.log.mutate_once(tailnet, actor, move |mutation| {
             Box::pin(async move {
                 let (now, on) = (mutation.now(), mutation.connection());
                 let StoredConnection {
@@ -199,7 +205,9 @@ impl Connections {
                     detail["saml_metadata_changed"] = true.into();
                 }
                 mutation.record_audit("connection.update", changed.name.clone(), &detail);
-                Ok::<_, IdentityError>(changed)
+                Ok::<_, IdentityError>(UpdateConnectionResponse {
+                    connection: Some(changed),
+                })
             })
         });
         Ok(changed.await?.0)
@@ -242,7 +250,7 @@ impl Connections {
         actor: String,
         id: u64,
     ) -> Result<(), IdentityError> {
-        let deleted = self.log.mutate(tailnet, actor, move |mutation| {
+        let deleted = self.log.mutate_once(tailnet, actor, move |mutation| {
             Box::pin(async move {
                 let on = mutation.connection();
                 let StoredConnection {

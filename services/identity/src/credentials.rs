@@ -5,14 +5,16 @@ use bowline_db::{ChangeLog, DatabaseError, Mutation};
 use bowline_ids::TailnetId;
 use bowline_proto::{
     access::{Scopes, decisions},
-    identity::v1::{ApiKey, CreateApiKeyRequest, CreateOAuthClientRequest, OAuthClient},
+    identity::v1::{
+        ApiKey, CreateApiKeyRequest, CreateApiKeyResponse, CreateOAuthClientRequest,
+        CreateOAuthClientResponse, OAuthClient, RevokeApiKeyResponse, RevokeOAuthClientResponse,
+    },
     time::to_timestamp,
 };
 use bowline_service_kit::Caller;
 use bowline_tokens::TokenKind;
 use prost::Message as _;
 use serde_json::json;
-use zeroize::Zeroizing;
 
 use crate::{
     domain::credential,
@@ -43,7 +45,7 @@ impl ApiCredentials {
         tailnet: TailnetId,
         caller: Caller,
         wanted: CreateApiKeyRequest,
-    ) -> Result<(ApiKey, Zeroizing<String>), IdentityError> {
+    ) -> Result<CreateApiKeyResponse, IdentityError> {
         let lifetime = credential::api_key_lifetime(wanted.days)?;
         credential::check_description(&wanted.description)?;
         let mut scopes = credential::read_scopes(&wanted.scopes)?;
@@ -57,9 +59,9 @@ impl ApiCredentials {
         caller.check(|by| decisions::may_make_api_key(by, user_id, &scopes))?;
         let token = TokenKind::ApiKey.make_token(random_bytes(), random_bytes());
         let (id, hash) = (token.id, token.hash);
-        let (key, _) = self
+        let (answer, _) = self
             .log
-            .mutate(tailnet, caller.to_string(), move |mutation| {
+            .mutate_once(tailnet, caller.to_string(), move |mutation| {
                 Box::pin(async move {
                     let now = mutation.now();
                     let on = mutation.connection();
@@ -102,11 +104,14 @@ impl ApiCredentials {
                         "expires_at": ends.to_rfc3339(),
                     });
                     mutation.record_audit("api_key.create", key.id.clone(), &detail);
-                    Ok::<_, IdentityError>(key)
+                    Ok::<_, IdentityError>(CreateApiKeyResponse {
+                        key: Some(key),
+                        secret: token.text.to_string(),
+                    })
                 })
             })
             .await?;
-        Ok((key, token.text))
+        Ok(answer)
     }
 
     /// Returns the API keys of a tailnet, newest first.
@@ -125,13 +130,14 @@ impl ApiCredentials {
         tailnet: TailnetId,
         caller: Caller,
         id: String,
-    ) -> Result<ApiKey, IdentityError> {
+    ) -> Result<RevokeApiKeyResponse, IdentityError> {
         let revoking = self
             .log
-            .mutate(tailnet, caller.to_string(), move |mutation| {
+            .mutate_once(tailnet, caller.to_string(), move |mutation| {
                 Box::pin(async move {
                     let row = revoke(mutation, &id, TokenKind::ApiKey).await?;
-                    read_api_key(&row)
+                    let key = Some(read_api_key(&row)?);
+                    Ok::<_, IdentityError>(RevokeApiKeyResponse { key })
                 })
             });
         Ok(revoking.await?.0)
@@ -143,7 +149,7 @@ impl ApiCredentials {
         tailnet: TailnetId,
         caller: Caller,
         wanted: CreateOAuthClientRequest,
-    ) -> Result<(OAuthClient, Zeroizing<String>), IdentityError> {
+    ) -> Result<CreateOAuthClientResponse, IdentityError> {
         credential::check_description(&wanted.description)?;
         let scopes = credential::read_scopes(&wanted.scopes)?;
         let mut tags = wanted.tags;
@@ -153,9 +159,9 @@ impl ApiCredentials {
         caller.check(|by| decisions::may_make_client(by, &scopes, &tags))?;
         let token = TokenKind::OAuthClient.make_token(random_bytes(), random_bytes());
         let (id, hash) = (token.id, token.hash);
-        let (client, _) = self
+        let (answer, _) = self
             .log
-            .mutate(tailnet, caller.to_string(), move |mutation| {
+            .mutate_once(tailnet, caller.to_string(), move |mutation| {
                 Box::pin(async move {
                     let now = mutation.now();
                     let on = mutation.connection();
@@ -194,11 +200,14 @@ impl ApiCredentials {
                         "description": client.description,
                     });
                     mutation.record_audit("oauth_client.create", client.id.clone(), &detail);
-                    Ok::<_, IdentityError>(client)
+                    Ok::<_, IdentityError>(CreateOAuthClientResponse {
+                        client: Some(client),
+                        secret: token.text.to_string(),
+                    })
                 })
             })
             .await?;
-        Ok((client, token.text))
+        Ok(answer)
     }
 
     /// Returns the OAuth clients of a tailnet, newest first.
@@ -217,13 +226,14 @@ impl ApiCredentials {
         tailnet: TailnetId,
         caller: Caller,
         id: String,
-    ) -> Result<OAuthClient, IdentityError> {
+    ) -> Result<RevokeOAuthClientResponse, IdentityError> {
         let revoking = self
             .log
-            .mutate(tailnet, caller.to_string(), move |mutation| {
+            .mutate_once(tailnet, caller.to_string(), move |mutation| {
                 Box::pin(async move {
                     let row = revoke(mutation, &id, TokenKind::OAuthClient).await?;
-                    read_client(&row)
+                    let client = Some(read_client(&row)?);
+                    Ok::<_, IdentityError>(RevokeOAuthClientResponse { client })
                 })
             });
         Ok(revoking.await?.0)

@@ -3,7 +3,8 @@
 use bowline_db::{ChangeLog, Mutation};
 use bowline_ids::TailnetId;
 use bowline_proto::identity::v1::{
-    Group, GroupSource, IdentityChange, ListedGroup, Membership, User, identity_change::Change,
+    AddGroupMemberResponse, CreateGroupResponse, Group, GroupSource, IdentityChange, ListedGroup,
+    Membership, RemoveGroupMemberResponse, UpdateGroupResponse, identity_change::Change,
 };
 use serde_json::json;
 
@@ -41,12 +42,14 @@ impl Groups {
         tailnet: TailnetId,
         actor: String,
         name: String,
-    ) -> Result<Group, IdentityError> {
+    ) -> Result<CreateGroupResponse, IdentityError> {
         check_group_name(&name)?;
-        let made = self.log.mutate(tailnet, actor, move |mutation| {
+        let made = self.log.mutate_once(tailnet, actor, move |mutation| {
             Box::pin(async move {
                 require_tailnet(mutation.connection(), tailnet).await?;
-                make_group(mutation, &name, (GroupSource::Manual, 0), MOST_OF_TAILNET).await
+                let source = (GroupSource::Manual, 0);
+                let made = make_group(mutation, &name, source, MOST_OF_TAILNET).await?;
+                Ok::<_, IdentityError>(CreateGroupResponse { group: Some(made) })
             })
         });
         Ok(made.await?.0)
@@ -74,7 +77,7 @@ impl Groups {
         actor: String,
         wanted: Group,
         mask: Vec<String>,
-    ) -> Result<Group, IdentityError> {
+    ) -> Result<UpdateGroupResponse, IdentityError> {
         if let Some(other) = mask.iter().find(|path| *path != "name") {
             let problem = format!("\"{other}\" is no field that can be changed");
             return Err(IdentityError::invalid("update_mask", problem));
@@ -82,7 +85,8 @@ impl Groups {
         if !mask.is_empty() {
             check_group_name(&wanted.name)?;
         }
-        let changed = self.log.mutate(tailnet, actor, move |mutation| {
+        let answer = |group| UpdateGroupResponse { group: Some(group) };
+        let changed = self.log.mutate_once(tailnet, actor, move |mutation| {
             Box::pin(async move {
                 let before = require_group(mutation, wanted.id).await?;
                 let mut changed = before.clone();
@@ -90,13 +94,13 @@ impl Groups {
                     changed.name = wanted.name;
                 }
                 if changed == before {
-                    return Ok(before);
+                    return Ok(answer(before));
                 }
                 if before.source() != GroupSource::Manual {
                     return Err(refuse_owned(&before.name, before.source()));
                 }
                 rename_group(mutation, &before, &changed).await?;
-                Ok::<_, IdentityError>(changed)
+                Ok::<_, IdentityError>(answer(changed))
             })
         });
         Ok(changed.await?.0)
@@ -109,7 +113,7 @@ impl Groups {
         actor: String,
         id: u64,
     ) -> Result<(), IdentityError> {
-        let deleted = self.log.mutate(tailnet, actor, move |mutation| {
+        let deleted = self.log.mutate_once(tailnet, actor, move |mutation| {
             Box::pin(async move {
                 let gone = require_group(mutation, id).await?;
                 if gone.source() == GroupSource::Scim {
@@ -147,8 +151,9 @@ impl Groups {
         actor: String,
         group_id: u64,
         user_id: u64,
-    ) -> Result<User, IdentityError> {
-        let added = self.log.mutate(tailnet, actor, move |mutation| {
+    ) -> Result<AddGroupMemberResponse, IdentityError> {
+        let answer = |user| AddGroupMemberResponse { user: Some(user) };
+        let added = self.log.mutate_once(tailnet, actor, move |mutation| {
             Box::pin(async move {
                 let group = require_group(mutation, group_id).await?;
                 let mut user = require_user(mutation.connection(), tailnet, user_id).await?;
@@ -156,7 +161,7 @@ impl Groups {
                 let held = store::groups::list_memberships(mutation.connection(), user_id).await?;
                 let membership = manual_membership(group_id);
                 if held.iter().any(|(one, _)| *one == membership) {
-                    return Ok(user);
+                    return Ok(answer(user));
                 }
                 if held.len() >= MOST_OF_USER {
                     return Err(IdentityError::Refused(
@@ -168,7 +173,7 @@ impl Groups {
                 write_user(mutation, &mut user).await?;
                 let detail = json!({ "user": user.login_name });
                 mutation.record_audit("group.add_user", group.name, &detail);
-                Ok::<_, IdentityError>(user)
+                Ok::<_, IdentityError>(answer(user))
             })
         });
         Ok(added.await?.0)
@@ -181,8 +186,9 @@ impl Groups {
         actor: String,
         group_id: u64,
         user_id: u64,
-    ) -> Result<User, IdentityError> {
-        let removed = self.log.mutate(tailnet, actor, move |mutation| {
+    ) -> Result<RemoveGroupMemberResponse, IdentityError> {
+        let answer = |user| RemoveGroupMemberResponse { user: Some(user) };
+        let removed = self.log.mutate_once(tailnet, actor, move |mutation| {
             Box::pin(async move {
                 let group = require_group(mutation, group_id).await?;
                 let mut user = require_user(mutation.connection(), tailnet, user_id).await?;
@@ -196,14 +202,14 @@ impl Groups {
                     return Err(refuse_owned(&what, by_other.source()));
                 }
                 if of_group.is_empty() {
-                    return Ok(user);
+                    return Ok(answer(user));
                 }
                 let membership = manual_membership(group_id);
                 store::groups::remove_member(mutation.connection(), user_id, &membership).await?;
                 write_user(mutation, &mut user).await?;
                 let detail = json!({ "user": user.login_name });
                 mutation.record_audit("group.remove_user", group.name, &detail);
-                Ok::<_, IdentityError>(user)
+                Ok::<_, IdentityError>(answer(user))
             })
         });
         Ok(removed.await?.0)

@@ -5,8 +5,10 @@ use bowline_db::ChangeLog;
 use bowline_ids::TailnetId;
 use bowline_proto::{
     access::decisions,
+    addresses::invitation_path,
     identity::v1::{
-        AcceptInvitationRequest, GetInvitationResponse, Invitation, Role, SessionOrigin, User,
+        AcceptInvitationRequest, CreateInvitationResponse, GetInvitationResponse, Invitation, Role,
+        SessionOrigin, User,
     },
     time::to_timestamp,
 };
@@ -14,7 +16,6 @@ use bowline_service_kit::Caller;
 use bowline_tokens::{PresentedToken, TokenKind};
 use chrono::TimeDelta;
 use serde_json::json;
-use zeroize::Zeroizing;
 
 use crate::{
     conditions::is_link_too_little,
@@ -46,14 +47,16 @@ impl Invitations {
         Self { log }
     }
 
-    /// Makes a link, and returns it with its secret.
+    /// Makes a link, and returns it with its secret. `public_url` is where browsers reach the gateway; empty where that is not
+    /// known.
     pub(crate) async fn create_invitation(
         &self,
         tailnet: TailnetId,
         caller: Caller,
         wanted: Invitation,
         lifetime: Option<TimeDelta>,
-    ) -> Result<(Invitation, Zeroizing<String>), IdentityError> {
+        public_url: String,
+    ) -> Result<CreateInvitationResponse, IdentityError> {
         let mut made = Invitation {
             tailnet_id: tailnet.get(),
             ..wanted
@@ -66,7 +69,7 @@ impl Invitations {
         made.id.clone_from(&token.id);
         let hash = token.hash;
         let actor = caller.to_string();
-        let created = self.log.mutate(tailnet, actor, move |mutation| {
+        let created = self.log.mutate_once(tailnet, actor, move |mutation| {
             Box::pin(async move {
                 let now = mutation.now();
                 require_tailnet(mutation.connection(), tailnet).await?;
@@ -95,10 +98,17 @@ impl Invitations {
                 store::invitations::insert_invitation(on, &row).await?;
                 let detail = json!({ "user": made.login_name, "role": role_name(made.role()) });
                 mutation.record_audit("invitation.create", made.id.clone(), &detail);
-                Ok(made)
+                Ok(CreateInvitationResponse {
+                    invitation: Some(made),
+                    url: match public_url.as_str() {
+                        "" => String::new(),
+                        origin => format!("{origin}{}", invitation_path(&token.text)),
+                    },
+                    secret: token.text.to_string(),
+                })
             })
         });
-        Ok((created.await?.0, token.text))
+        Ok(created.await?.0)
     }
 
     /// Returns the links of a tailnet that can still be used.
@@ -118,7 +128,7 @@ impl Invitations {
         actor: String,
         id: String,
     ) -> Result<(), IdentityError> {
-        let revoked = self.log.mutate(tailnet, actor, move |mutation| {
+        let revoked = self.log.mutate_once(tailnet, actor, move |mutation| {
             Box::pin(async move {
                 let on = mutation.connection();
                 if !store::invitations::delete_invitation(on, tailnet.get(), &id).await? {

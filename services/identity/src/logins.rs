@@ -10,6 +10,7 @@ use bowline_db::{ChangeLog, Mutation, WriteTransaction};
 use bowline_ids::{LoginId, TailnetId};
 use bowline_proto::identity::v1::{BrowserDescription, Device, Login, LoginPurpose, LoginState};
 use chrono::{DateTime, Utc};
+use prost::Message;
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -189,27 +190,30 @@ impl Logins {
     }
 
     /// Approves or denies the login of a device. The audit entry is in the trail of the tailnet whose administrator decides. The same
-    /// decision once more changes nothing and is not audited again.
-    pub(crate) async fn decide_login(
+    /// decision once more changes nothing and is not audited again. The caller tells those who wait for the login.
+    pub(crate) async fn decide_login<M: Message + Default + 'static>(
         &self,
         tailnet: TailnetId,
         actor: String,
         id: String,
         decision: LoginDecision,
-    ) -> Result<Login, IdentityError> {
+        answer: fn(Login) -> M,
+    ) -> Result<M, IdentityError> {
         if self.find_login(&id).await?.purpose() != LoginPurpose::Unspecified {
             return Err(IdentityError::Refused(
                 "no device waits for this login: only the person who logs in decides about it",
             ));
         }
-        let (decided, _) = self
+        let (answer, _) = self
             .log
-            .mutate(tailnet, actor, move |mutation| {
-                Box::pin(decide_and_audit(mutation, id, decision))
+            .mutate_once(tailnet, actor, move |mutation| {
+                Box::pin(async move {
+                    let decided = decide_and_audit(mutation, id, decision).await?;
+                    Ok::<_, IdentityError>(answer(decided))
+                })
             })
             .await?;
-        self.announce_decision(&decided);
-        Ok(decided)
+        Ok(answer)
     }
 
     /// Tells those who wait for a login what was decided.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bowline_bus::{Bus, LogOwner};
 use bowline_clock::SharedClock;
 use bowline_db::{
-    AuditRpcs, ChangeLog, Database, DatabaseOpenError, DatabaseOptions, DeploymentRpcs, Migrations,
-    migrations,
+    AnswerKeeper, AuditRpcs, ChangeLog, Database, DatabaseOpenError, DatabaseOptions,
+    DeploymentRpcs, Migrations, migrations,
 };
 use bowline_http_client::HttpClient;
 use bowline_oidc::Providers;
@@ -116,6 +116,7 @@ pub struct IdentityBase {
 #[derive(Clone)]
 pub struct Identity {
     database: Database,
+    answers: AnswerKeeper,
     tailnets: Tailnets,
     users: Users,
     groups: Groups,
@@ -221,6 +222,7 @@ impl Identity {
         let (tailnets, users) = (Tailnets::new(log.clone()), Users::new(log.clone()));
         let changes = IdentityChangesReader::new(log.clone());
         Self {
+            answers: AnswerKeeper::start(log.database().clone(), tasks),
             database: log.database().clone(),
             rpcs: IdentityRpcs::new(tailnets.clone(), users.clone(), changes, asker),
             tailnets,
@@ -265,23 +267,24 @@ impl Identity {
 
     /// Adds the services to those a process serves.
     pub fn add_to(&self, routes: &mut RoutesBuilder) {
+        let once = &self.answers;
         routes
-            .add_service(TailnetServiceServer::new(self.tailnets.clone()))
-            .add_service(UserServiceServer::new(self.users.clone()))
-            .add_service(GroupServiceServer::new(self.groups.clone()))
-            .add_service(LoginServiceServer::new(self.logins.clone()))
-            .add_service(ConnectionServiceServer::new(self.connections.clone()))
-            .add_service(ApiKeyServiceServer::new(self.credentials.clone()))
-            .add_service(OAuthClientServiceServer::new(self.credentials.clone()))
+            .add_service(once.around(TailnetServiceServer::new(self.tailnets.clone())))
+            .add_service(once.around(UserServiceServer::new(self.users.clone())))
+            .add_service(once.around(GroupServiceServer::new(self.groups.clone())))
+            .add_service(once.around(LoginServiceServer::new(self.logins.clone())))
+            .add_service(once.around(ConnectionServiceServer::new(self.connections.clone())))
+            .add_service(once.around(ApiKeyServiceServer::new(self.credentials.clone())))
+            .add_service(once.around(OAuthClientServiceServer::new(self.credentials.clone())))
             .add_service(TokenServiceServer::new(self.tokens.clone()))
-            .add_service(ConditionServiceServer::new(self.conditions.clone()))
+            .add_service(once.around(ConditionServiceServer::new(self.conditions.clone())))
             .add_service(LoginAttemptServiceServer::new(self.attempts.clone()))
-            .add_service(SessionServiceServer::new(self.sessions.clone()))
-            .add_service(InvitationServiceServer::new(self.invitations.clone()))
+            .add_service(once.around(SessionServiceServer::new(self.sessions.clone())))
+            .add_service(once.around(InvitationServiceServer::new(self.invitations.clone())))
             .add_service(PasskeyServiceServer::new(self.passkeys.clone()))
             .add_service(ScimServiceServer::new(self.scim.clone()))
-            .add_service(ScimTokenServiceServer::new(self.scim_tokens.clone()))
-            .add_service(WebhookServiceServer::new(self.webhooks.clone()))
+            .add_service(once.around(ScimTokenServiceServer::new(self.scim_tokens.clone())))
+            .add_service(once.around(WebhookServiceServer::new(self.webhooks.clone())))
             .add_service(AuditServiceServer::new(self.audit.clone()))
             .add_service(DeploymentServiceServer::new(self.deployment_rpcs()))
             .add_service(IdentityServiceServer::new(self.rpcs.clone()));

@@ -200,7 +200,7 @@ impl BrowserSessions {
         actor: String,
         id: String,
     ) -> Result<(), IdentityError> {
-        let ended = self.log.mutate(tailnet, actor, move |mutation| {
+        let ended = self.log.mutate_once(tailnet, actor, move |mutation| {
             Box::pin(async move {
                 let on = mutation.connection();
                 if !store::sessions::delete_session(on, tailnet.get(), &id).await? {

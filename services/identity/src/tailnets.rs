@@ -3,9 +3,10 @@
 use bowline_db::{ChangeLog, Mutation, next_id};
 use bowline_ids::TailnetId;
 use bowline_proto::identity::v1::{
-    CreateTailnetRequest, DnsChange, IdentityChange, ResolveTailnetResponse, Tailnet,
-    identity_change::Change,
+    CreateTailnetRequest, CreateTailnetResponse, DnsChange, IdentityChange, ResolveTailnetResponse,
+    Tailnet, UpdateDnsResponse, UpdateTailnetResponse, identity_change::Change,
 };
+use prost::Message;
 use serde_json::json;
 use sqlx::AnyConnection;
 
@@ -72,7 +73,7 @@ impl Tailnets {
         &self,
         actor: String,
         wanted: CreateTailnetRequest,
-    ) -> Result<Tailnet, IdentityError> {
+    ) -> Result<CreateTailnetResponse, IdentityError> {
         let CreateTailnetRequest { name, settings } = wanted;
         if settings
             .as_ref()
@@ -85,9 +86,9 @@ impl Tailnets {
             Box::pin(async { Ok::<_, IdentityError>(next_id(write.connection()).await?) })
         });
         let id = read_tailnet_id(id.await?.cast_unsigned())?;
-        let (made, _) = self
+        let (answer, _) = self
             .log
-            .mutate(id, actor, move |mutation| {
+            .mutate_once(id, actor, move |mutation| {
                 Box::pin(async move {
                     let made = tailnet::new(id.get(), name, settings, mutation.now())?;
                     check_webhook(mutation, &Tailnet::default(), &made).await?;
@@ -98,11 +99,13 @@ impl Tailnets {
                     });
                     let detail = json!({ "after": after });
                     mutation.record_audit("tailnet.create", made.name.clone(), &detail);
-                    Ok::<_, IdentityError>(made)
+                    Ok::<_, IdentityError>(CreateTailnetResponse {
+                        tailnet: Some(made),
+                    })
                 })
             })
             .await?;
-        Ok(made)
+        Ok(answer)
     }
 
     /// Changes the fields of a tailnet that a mask names; returns it, and what an administrator should know of that.
@@ -112,17 +115,21 @@ impl Tailnets {
         actor: String,
         wanted: Tailnet,
         mask: Vec<String>,
-    ) -> Result<(Tailnet, Vec<String>), IdentityError> {
+    ) -> Result<UpdateTailnetResponse, IdentityError> {
         if mask.iter().any(|field| field == "key_policy") {
             self.require_key_policies()?;
         }
-        self.change_settings(id, actor, move |tailnet| {
+        let change = move |tailnet: &mut Tailnet| {
             let before = tailnet.key_policy.clone();
             tailnet::update_fields(tailnet, &wanted, &mask)?;
             let (was, is) = (before.as_ref(), tailnet.key_policy.as_ref());
             Ok(key_policy::find_warnings(was, is))
-        })
-        .await
+        };
+        let answer = |tailnet, warnings| UpdateTailnetResponse {
+            tailnet: Some(tailnet),
+            warnings,
+        };
+        self.change_settings(id, actor, change, answer).await
     }
 
     /// Changes what the clients of a tailnet resolve names with.
@@ -131,11 +138,12 @@ impl Tailnets {
         id: TailnetId,
         actor: String,
         changes: Vec<DnsChange>,
-    ) -> Result<Tailnet, IdentityError> {
-        let changing = self.change_settings(id, actor, move |tailnet| {
-            dns::apply_changes(tailnet, changes)
-        });
-        Ok(changing.await?.0)
+    ) -> Result<UpdateDnsResponse, IdentityError> {
+        let change = move |tailnet: &mut Tailnet| dns::apply_changes(tailnet, changes);
+        let answer = |tailnet, ()| UpdateDnsResponse {
+            tailnet: Some(tailnet),
+        };
+        self.change_settings(id, actor, change, answer).await
     }
 
     /// Deletes a tailnet that has no users left.
@@ -146,7 +154,7 @@ impl Tailnets {
     ) -> Result<(), IdentityError> {
         let ((), _) = self
             .log
-            .mutate(id, actor, move |mutation| {
+            .mutate_once(id, actor, move |mutation| {
                 Box::pin(async move {
                     let gone = require_tailnet(mutation.connection(), id).await?;
                     let users = store::list_users(mutation.connection(), id.get()).await?;
@@ -182,17 +190,22 @@ impl Tailnets {
         level.map_err(IdentityError::Refused)
     }
 
-    /// Changes a tailnet as an administrator asks, and returns it with what the change says; where nothing differs afterwards,
+    /// Changes a tailnet as an administrator asks, and answers it with what the change says; where nothing differs afterwards,
     /// nothing is written.
-    async fn change_settings<T: Send + 'static>(
+    async fn change_settings<T, M>(
         &self,
         id: TailnetId,
         actor: String,
         change: impl FnOnce(&mut Tailnet) -> Result<T, IdentityError> + Send + 'static,
-    ) -> Result<(Tailnet, T), IdentityError> {
-        let (changed, _) = self
+        answer: fn(Tailnet, T) -> M,
+    ) -> Result<M, IdentityError>
+    where
+        T: Send + 'static,
+        M: Message + Default + 'static,
+    {
+        let (answer, _) = self
             .log
-            .mutate(id, actor, move |mutation| {
+            .mutate_once(id, actor, move |mutation| {
                 Box::pin(async move {
                     let before = require_tailnet(mutation.connection(), id).await?;
                     let mut changed = before.clone();
@@ -202,11 +215,11 @@ impl Tailnets {
                         write_tailnet(mutation, &changed).await?;
                         audit_settings(mutation, &before, &changed);
                     }
-                    Ok::<_, IdentityError>((changed, said))
+                    Ok::<_, IdentityError>(answer(changed, said))
                 })
             })
             .await?;
-        Ok(changed)
+        Ok(answer)
     }
 }
 

@@ -44,7 +44,7 @@ impl Users {
         }
         let merged = self
             .log()
-            .mutate(tailnet, caller.to_string(), move |mutation| {
+            .mutate_once(tailnet, caller.to_string(), move |mutation| {
                 Box::pin(async move {
                     let users = store::list_users(mutation.connection(), pair.tailnet_id).await?;
                     let (from, into) = check_pair(&users, pair, &caller)?;
@@ -75,15 +75,14 @@ impl Users {
                         "sessions": moved.sessions,
                     });
                     mutation.record_audit("user.merge", user.login_name.clone(), &detail);
-                    Ok::<_, IdentityError>((user, moved))
+                    Ok::<_, IdentityError>(MergeUsersResponse {
+                        user: Some(user),
+                        moved: Some(moved),
+                        revision: mutation.revision().get(),
+                    })
                 })
             });
-        let ((user, moved), revision) = merged.await?;
-        Ok(MergeUsersResponse {
-            user: Some(user),
-            moved: Some(moved),
-            revision: revision.get(),
-        })
+        Ok(merged.await?.0)
     }
 }
 

@@ -5,7 +5,9 @@ use bowline_ids::TailnetId;
 use bowline_proto::{
     access::{Denial, Principal, decisions},
     identity::v1::{
-        CreateUserRequest, IdentityChange, ResolveUserResponse, Role, User, identity_change::Change,
+        CreateUserRequest, CreateUserResponse, DeleteUserResponse, IdentityChange,
+        ResolveUserResponse, Role, TransferOwnershipResponse, UpdateUserResponse, User,
+        identity_change::Change,
     },
     time::to_timestamp,
 };
@@ -87,15 +89,15 @@ impl Users {
         tailnet: TailnetId,
         caller: Caller,
         wanted: CreateUserRequest,
-    ) -> Result<User, IdentityError> {
+    ) -> Result<CreateUserResponse, IdentityError> {
         let role = match wanted.role() {
             Role::Unspecified => Role::Member,
             chosen => chosen,
         };
         caller.check(|by| decisions::may_set_role(by, 0, Role::Unspecified, role))?;
-        let (made, _) = self
+        let (answer, _) = self
             .log
-            .mutate(tailnet, caller.to_string(), move |mutation| {
+            .mutate_once(tailnet, caller.to_string(), move |mutation| {
                 Box::pin(async move {
                     require_tailnet(mutation.connection(), tailnet).await?;
                     let mut made = User {
@@ -113,11 +115,11 @@ impl Users {
                     }
                     check_ownership(mutation, &User::default(), Some(&made)).await?;
                     insert_user(mutation, &mut made).await?;
-                    Ok::<_, IdentityError>(made)
+                    Ok::<_, IdentityError>(CreateUserResponse { user: Some(made) })
                 })
             })
             .await?;
-        Ok(made)
+        Ok(answer)
     }
 
     /// Changes the fields of a user that a mask names, and returns the user with the revision of the change.
@@ -127,10 +129,10 @@ impl Users {
         caller: Caller,
         wanted: User,
         mask: Vec<String>,
-    ) -> Result<(User, u64), IdentityError> {
-        let (changed, revision) = self
+    ) -> Result<UpdateUserResponse, IdentityError> {
+        let (answer, _) = self
             .log
-            .mutate(tailnet, caller.to_string(), move |mutation| {
+            .mutate_once(tailnet, caller.to_string(), move |mutation| {
                 Box::pin(async move {
                     let before = require_user(mutation.connection(), tailnet, wanted.id).await?;
                     let mut changed = before.clone();
@@ -145,11 +147,14 @@ impl Users {
                         end_ways_in(mutation, changed.id).await?;
                     }
                     audit_change(mutation, &before, &changed);
-                    Ok::<_, IdentityError>(changed)
+                    Ok::<_, IdentityError>(UpdateUserResponse {
+                        user: Some(changed),
+                        revision: mutation.revision().get(),
+                    })
                 })
             })
             .await?;
-        Ok((changed, revision.get()))
+        Ok(answer)
     }
 
     /// Makes a user the owner, and whoever was one an administrator.
@@ -158,10 +163,11 @@ impl Users {
         tailnet: TailnetId,
         caller: Caller,
         user_id: u64,
-    ) -> Result<User, IdentityError> {
+    ) -> Result<TransferOwnershipResponse, IdentityError> {
+        let answer = |owner| TransferOwnershipResponse { user: Some(owner) };
         let transferred = self
             .log
-            .mutate(tailnet, caller.to_string(), move |mutation| {
+            .mutate_once(tailnet, caller.to_string(), move |mutation| {
                 Box::pin(async move {
                     let users = store::list_users(mutation.connection(), tailnet.get()).await?;
                     let owners = users.iter().filter(|user| user.role() == Role::Owner);
@@ -174,7 +180,7 @@ impl Users {
                     user::check_new_owner(chosen)?;
                     let others: Vec<_> = owners.filter(|user| user.id != user_id).collect();
                     if others.is_empty() && chosen.role() == Role::Owner {
-                        return Ok(chosen.clone());
+                        return Ok(answer(chosen.clone()));
                     }
                     for before in &others {
                         set_role(mutation, before, Role::Admin).await?;
@@ -187,7 +193,7 @@ impl Users {
                         owner.login_name.clone(),
                         &detail,
                     );
-                    Ok::<_, IdentityError>(owner)
+                    Ok::<_, IdentityError>(answer(owner))
                 })
             });
         Ok(transferred.await?.0)
@@ -199,20 +205,22 @@ impl Users {
         tailnet: TailnetId,
         caller: Caller,
         user_id: u64,
-    ) -> Result<u64, IdentityError> {
-        let ((), revision) = self
+    ) -> Result<DeleteUserResponse, IdentityError> {
+        let (answer, _) = self
             .log
-            .mutate(tailnet, caller.to_string(), move |mutation| {
+            .mutate_once(tailnet, caller.to_string(), move |mutation| {
                 Box::pin(async move {
                     let gone = require_user(mutation.connection(), tailnet, user_id).await?;
                     caller.check(|by| decisions::may_end_user(by, user_id, gone.role()))?;
                     check_ownership(mutation, &gone, None).await?;
                     remove_user(mutation, &gone).await?;
-                    Ok::<_, IdentityError>(())
+                    Ok::<_, IdentityError>(DeleteUserResponse {
+                        revision: mutation.revision().get(),
+                    })
                 })
             })
             .await?;
-        Ok(revision.get())
+        Ok(answer)
     }
 }
 

@@ -19,7 +19,11 @@ use bowline_clock::random_bytes;
 use bowline_db::{ChangeLog, Mutation, next_id};
 use bowline_ids::TailnetId;
 use bowline_proto::{
-    identity::v1::{CreateWebhookRequest, UndeliveredEvent, Webhook},
+    identity::v1::{
+        CreateWebhookRequest, CreateWebhookResponse, ReplayUndeliveredEventsResponse,
+        RotateWebhookSecretResponse, TestWebhookResponse, UndeliveredEvent, UpdateWebhookResponse,
+        Webhook,
+    },
     time::to_timestamp,
 };
 use bowline_sealing::SealingKeys;
@@ -89,7 +93,7 @@ impl Webhooks {
         tailnet: TailnetId,
         actor: String,
         wanted: CreateWebhookRequest,
-    ) -> Result<(Webhook, Zeroizing<String>), IdentityError> {
+    ) -> Result<CreateWebhookResponse, IdentityError> {
         if self.log.database().schema_level() < WEBHOOKS_LEVEL {
             return Err(IdentityError::Refused(
                 "webhooks are taken once every process has had this version for a minute: bowline status shows them",
@@ -102,40 +106,45 @@ impl Webhooks {
         // Asked before, so that whatever happens after the answer is an event.
         let heads = self.trails.read_heads(tailnet).await?;
         let secret = make_secret();
-        let text = secret.clone();
-        let made = self.log.mutate(tailnet, actor.clone(), move |mutation| {
-            Box::pin(async move {
-                let now = mutation.now();
-                let on = mutation.connection();
-                require_tailnet(on, tailnet).await?;
-                if store::list_webhooks(&mut *on, tailnet.get()).await?.len() >= MOST_OF_TAILNET {
-                    let text = "the tailnet has 20 webhooks: delete one first";
-                    return Err(IdentityError::Refused(text));
-                }
-                let made = Webhook {
-                    id: next_id(on).await?.cast_unsigned(),
-                    tailnet_id: tailnet.get(),
-                    url,
-                    provider_type: wanted.provider_type,
-                    subscriptions,
-                    creator: actor,
-                    created_at: Some(to_timestamp(now)),
-                    changed_at: Some(to_timestamp(now)),
-                    ..Webhook::default()
-                };
-                let place = secret_place(&made.id.to_string());
-                let sealed = keys.seal(&place, text.as_bytes());
-                store::insert_webhook(on, &made, sealed).await?;
-                for (owner, sequence) in heads {
-                    let owner = owner.as_str();
-                    webhook_cursors::begin_cursor(on, tailnet.get(), owner, sequence).await?;
-                }
-                let detail = json!({ "after": describe_webhook(&made) });
-                mutation.record_audit("webhook.create", made.id.to_string(), &detail);
-                Ok::<_, IdentityError>(made)
-            })
-        });
-        Ok((made.await?.0, secret))
+        let made = self
+            .log
+            .mutate_once(tailnet, actor.clone(), move |mutation| {
+                Box::pin(async move {
+                    let now = mutation.now();
+                    let on = mutation.connection();
+                    require_tailnet(on, tailnet).await?;
+                    if store::list_webhooks(&mut *on, tailnet.get()).await?.len() >= MOST_OF_TAILNET
+                    {
+                        let text = "the tailnet has 20 webhooks: delete one first";
+                        return Err(IdentityError::Refused(text));
+                    }
+                    let made = Webhook {
+                        id: next_id(on).await?.cast_unsigned(),
+                        tailnet_id: tailnet.get(),
+                        url,
+                        provider_type: wanted.provider_type,
+                        subscriptions,
+                        creator: actor,
+                        created_at: Some(to_timestamp(now)),
+                        changed_at: Some(to_timestamp(now)),
+                        ..Webhook::default()
+                    };
+                    let place = secret_place(&made.id.to_string());
+                    let sealed = keys.seal(&place, secret.as_bytes());
+                    store::insert_webhook(on, &made, sealed).await?;
+                    for (owner, sequence) in heads {
+                        let owner = owner.as_str();
+                        webhook_cursors::begin_cursor(on, tailnet.get(), owner, sequence).await?;
+                    }
+                    let detail = json!({ "after": describe_webhook(&made) });
+                    mutation.record_audit("webhook.create", made.id.to_string(), &detail);
+                    Ok::<_, IdentityError>(CreateWebhookResponse {
+                        webhook: Some(made),
+                        secret: secret.to_string(),
+                    })
+                })
+            });
+        Ok(made.await?.0)
     }
 
     /// Returns the webhooks of a tailnet, oldest first.
@@ -165,13 +174,16 @@ impl Webhooks {
         actor: String,
         id: u64,
         subscriptions: Vec<String>,
-    ) -> Result<Webhook, IdentityError> {
+    ) -> Result<UpdateWebhookResponse, IdentityError> {
         let subscriptions = webhook::check_subscriptions(subscriptions)?;
-        let changed = self.log.mutate(tailnet, actor, move |mutation| {
+        let answer = |webhook| UpdateWebhookResponse {
+            webhook: Some(webhook),
+        };
+        let changed = self.log.mutate_once(tailnet, actor, move |mutation| {
             Box::pin(async move {
                 let before = require_webhook(mutation, id).await?.webhook;
                 if before.subscriptions == subscriptions {
-                    return Ok(before);
+                    return Ok(answer(before));
                 }
                 let changed = Webhook {
                     subscriptions,
@@ -182,7 +194,7 @@ impl Webhooks {
                 let detail =
                     describe_change(&describe_webhook(&before), &describe_webhook(&changed));
                 mutation.record_audit("webhook.update", id.to_string(), &detail);
-                Ok::<_, IdentityError>(changed)
+                Ok::<_, IdentityError>(answer(changed))
             })
         });
         Ok(changed.await?.0)
@@ -195,7 +207,7 @@ impl Webhooks {
         actor: String,
         id: u64,
     ) -> Result<(), IdentityError> {
-        let deleted = self.log.mutate(tailnet, actor, move |mutation| {
+        let deleted = self.log.mutate_once(tailnet, actor, move |mutation| {
             Box::pin(async move {
                 let gone = require_webhook(mutation, id).await?.webhook;
                 store::delete_webhook(mutation.connection(), tailnet.get(), id).await?;
@@ -214,8 +226,8 @@ impl Webhooks {
         tailnet: TailnetId,
         actor: String,
         id: u64,
-    ) -> Result<String, IdentityError> {
-        let queued = self.log.mutate(tailnet, actor, move |mutation| {
+    ) -> Result<TestWebhookResponse, IdentityError> {
+        let queued = self.log.mutate_once(tailnet, actor, move |mutation| {
             Box::pin(async move {
                 require_webhook(mutation, id).await?;
                 let name = require_tailnet(mutation.connection(), tailnet).await?.name;
@@ -229,7 +241,7 @@ impl Webhooks {
                 }
                 let detail = json!({ "event": event_id });
                 mutation.record_audit("webhook.test", id.to_string(), &detail);
-                Ok::<_, IdentityError>(event_id)
+                Ok::<_, IdentityError>(TestWebhookResponse { event_id })
             })
         });
         Ok(queued.await?.0)
@@ -241,22 +253,25 @@ impl Webhooks {
         tailnet: TailnetId,
         actor: String,
         id: u64,
-    ) -> Result<(Webhook, Zeroizing<String>), IdentityError> {
+    ) -> Result<RotateWebhookSecretResponse, IdentityError> {
         let keys = Arc::clone(self.sealing_keys()?);
         let secret = make_secret();
-        let text = secret.clone();
-        let rotated = self.log.mutate(tailnet, actor, move |mutation| {
+        let rotated = self.log.mutate_once(tailnet, actor, move |mutation| {
             Box::pin(async move {
                 require_webhook(mutation, id).await?;
-                let sealed = keys.seal(&secret_place(&id.to_string()), text.as_bytes());
+                let sealed = keys.seal(&secret_place(&id.to_string()), secret.as_bytes());
                 let ends = mutation.now() + webhook::OVERLAP;
                 store::rotate_secret(mutation.connection(), id, sealed, ends).await?;
                 let detail = json!({ "old_secret_ends_at": ends.to_rfc3339() });
                 mutation.record_audit("webhook.rotate_secret", id.to_string(), &detail);
-                Ok::<_, IdentityError>(require_webhook(mutation, id).await?.webhook)
+                let rotated = require_webhook(mutation, id).await?.webhook;
+                Ok::<_, IdentityError>(RotateWebhookSecretResponse {
+                    webhook: Some(rotated),
+                    secret: secret.to_string(),
+                })
             })
         });
-        Ok((rotated.await?.0, secret))
+        Ok(rotated.await?.0)
     }
 
     /// Returns some events that could not be delivered, oldest first.
@@ -277,8 +292,8 @@ impl Webhooks {
         actor: String,
         id: u64,
         event_id: String,
-    ) -> Result<u64, IdentityError> {
-        let replayed = self.log.mutate(tailnet, actor, move |mutation| {
+    ) -> Result<ReplayUndeliveredEventsResponse, IdentityError> {
+        let replayed = self.log.mutate_once(tailnet, actor, move |mutation| {
             Box::pin(async move {
                 // The sender may be at it.
                 store::lock_webhook(mutation.connection(), id).await?;
@@ -294,7 +309,7 @@ impl Webhooks {
                     let detail = json!({ "events": moved });
                     mutation.record_audit("webhook.replay", id.to_string(), &detail);
                 }
-                Ok::<_, IdentityError>(moved)
+                Ok::<_, IdentityError>(ReplayUndeliveredEventsResponse { events: moved })
             })
         });
         Ok(replayed.await?.0)

@@ -200,22 +200,24 @@ impl ApprovalQuestions {
         });
         let changed = match answer.decision() {
             ApprovalDecision::Approve => {
+                let approve = |node: &mut Node, _| {
+                    require_waiting(node)?;
+                    admission::approve(node);
+                    Ok(())
+                };
                 let approving =
                     self.nodes
-                        .change_node(target, "node.approve", detail, |node, _| {
-                            require_waiting(node)?;
-                            admission::approve(node);
-                            Ok(())
-                        });
+                        .change_node(target, "node.approve", detail, approve, |_| ());
                 approving.await
             }
             ApprovalDecision::Deny => {
+                let deny = |node: &mut Node, now| {
+                    require_waiting(node)?;
+                    admission::deny(node, now)
+                };
                 let denying = self
                     .nodes
-                    .change_node(target, "node.deny", detail, |node, now| {
-                        require_waiting(node)?;
-                        admission::deny(node, now)
-                    });
+                    .change_node(target, "node.deny", detail, deny, |_| ());
                 denying.await
             }
             ApprovalDecision::Wait | ApprovalDecision::Unspecified => {

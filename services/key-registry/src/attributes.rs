@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, time::Duration};
 use bowline_db::{ChangeLog, Mutation, from_micros, to_micros};
 use bowline_ids::TailnetId;
 use bowline_proto::{
-    key_registry::v1::{Node, NodeAttributes},
+    key_registry::v1::{Node, NodeAttributes, SetNodeAttributesResponse},
     policy::v1::AttributeConfig,
 };
 use bowline_service_kit::Caller;
@@ -56,13 +56,13 @@ impl Nodes {
         caller: Caller,
         tailnet: TailnetId,
         updates: BTreeMap<u64, AttributeChanges>,
-    ) -> Result<Vec<Node>, RegistryError> {
+    ) -> Result<SetNodeAttributesResponse, RegistryError> {
         let configs = self
             .describe_attributes(tailnet, updates.values().flat_map(AttributeChanges::names))
             .await?;
         let changing = self
             .log()
-            .mutate(tailnet, caller.to_string(), move |mutation| {
+            .mutate_once(tailnet, caller.to_string(), move |mutation| {
                 Box::pin(async move {
                     let mut targets = Vec::with_capacity(updates.len());
                     for (node_id, changes) in updates {
@@ -82,9 +82,9 @@ impl Nodes {
                                 [&before, &node],
                             );
                         }
-                        changed.push(node);
+                        changed.push(describe_node(node));
                     }
-                    Ok::<_, RegistryError>(changed)
+                    Ok::<_, RegistryError>(SetNodeAttributesResponse { nodes: changed })
                 })
             });
         Ok(changing.await?.0)
@@ -152,7 +152,7 @@ impl Nodes {
 }
 
 /// Returns what postures can ask of a node.
-pub(crate) fn describe_node(node: Node) -> NodeAttributes {
+fn describe_node(node: Node) -> NodeAttributes {
     NodeAttributes {
         node_id: node.id,
         name: node.name,

@@ -51,17 +51,20 @@ impl Nodes {
             .iter()
             .map(|(_, state)| state.clone())
             .collect();
-        let ((nodes, added), _) = self
+        let (answer, _) = self
             .log()
-            .mutate(tailnet_id, caller.to_string(), move |mutation| {
-                Box::pin(write_nodes(mutation, import))
+            .mutate_once_and_go_on(tailnet_id, caller.to_string(), move |mutation| {
+                Box::pin(async move {
+                    let (nodes, added) = write_nodes(mutation, import).await?;
+                    Ok::<_, RegistryError>(ImportNodesResponse { nodes, added })
+                })
             })
             .await?;
-        let reported = nodes.iter().cloned().zip(states).collect();
+        let reported = answer.nodes.iter().cloned().zip(states).collect();
         self.log()
             .commit_soft_state(move |batch| Box::pin(write_states(batch, tailnet_id, reported)))
             .await?;
-        Ok(ImportNodesResponse { nodes, added })
+        Ok(answer)
     }
 
     async fn check_import(&self, request: ImportNodesRequest) -> Result<NodeImport, RegistryError> {

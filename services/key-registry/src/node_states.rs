@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use bowline_db::Mutation;
+use bowline_db::{Mutation, take_kept_answer};
 use bowline_ids::TailnetId;
 use bowline_proto::key_registry::v1::{
-    ExpireNodesOfPreAuthKeyResponse, ExpiredNode, Node, Revocation,
+    ApproveNodeResponse, DenyNodeResponse, DisableNodeResponse, EnableNodeResponse,
+    ExpireNodesOfPreAuthKeyResponse, ExpiredNode, Node, SetNodeExpiryResponse,
 };
 use bowline_service_kit::Caller;
 use serde_json::json;
@@ -37,11 +38,16 @@ struct KeysToEnd {
 
 impl Nodes {
     /// Approves a node's machine.
-    pub(crate) async fn approve_node(&self, target: NodeTarget) -> Result<Node, RegistryError> {
-        let changing = self.change_node(target, "node.approve", json!({}), |node, _| {
+    pub(crate) async fn approve_node(
+        &self,
+        target: NodeTarget,
+    ) -> Result<ApproveNodeResponse, RegistryError> {
+        let change = |node: &mut Node, _| {
             admission::approve(node);
             Ok(())
-        });
+        };
+        let answer = |node| ApproveNodeResponse { node: Some(node) };
+        let changing = self.change_node(target, "node.approve", json!({}), change, answer);
         Ok(changing.await?.0)
     }
 
@@ -49,37 +55,58 @@ impl Nodes {
     pub(crate) async fn deny_node(
         &self,
         target: NodeTarget,
-    ) -> Result<(Node, Revocation), RegistryError> {
+    ) -> Result<DenyNodeResponse, RegistryError> {
         self.require_node_states()?;
         let tailnet = target.tailnet;
-        let changing = self.change_node(target, "node.deny", json!({}), admission::deny);
-        let (node, revision) = changing.await?;
+        let answer = |node| DenyNodeResponse {
+            node: Some(node),
+            revocation: None,
+        };
+        let deny = admission::deny;
+        let changing = self.change_node(target, "node.deny", json!({}), deny, answer);
+        let (answer, revision) = changing.await?;
         let revocation = self.await_gateways(OwnerLog::Registry, tailnet, revision);
-        Ok((node, revocation.await?))
+        Ok(DenyNodeResponse {
+            revocation: Some(revocation.await?),
+            ..answer
+        })
     }
 
     /// Keeps a node out until it is enabled, and says which gateways have applied that.
     pub(crate) async fn disable_node(
         &self,
         target: NodeTarget,
-    ) -> Result<(Node, Revocation), RegistryError> {
+    ) -> Result<DisableNodeResponse, RegistryError> {
         self.require_node_states()?;
         let tailnet = target.tailnet;
-        let changing = self.change_node(target, "node.disable", json!({}), |node, _| {
+        let change = |node: &mut Node, _| {
             node.disabled = true;
             Ok(())
-        });
-        let (node, revision) = changing.await?;
+        };
+        let answer = |node| DisableNodeResponse {
+            node: Some(node),
+            revocation: None,
+        };
+        let changing = self.change_node(target, "node.disable", json!({}), change, answer);
+        let (answer, revision) = changing.await?;
         let revocation = self.await_gateways(OwnerLog::Registry, tailnet, revision);
-        Ok((node, revocation.await?))
+        Ok(DisableNodeResponse {
+            revocation: Some(revocation.await?),
+            ..answer
+        })
     }
 
     /// Lets a disabled node in again.
-    pub(crate) async fn enable_node(&self, target: NodeTarget) -> Result<Node, RegistryError> {
-        let changing = self.change_node(target, "node.enable", json!({}), |node, _| {
+    pub(crate) async fn enable_node(
+        &self,
+        target: NodeTarget,
+    ) -> Result<EnableNodeResponse, RegistryError> {
+        let change = |node: &mut Node, _| {
             node.disabled = false;
             Ok(())
-        });
+        };
+        let answer = |node| EnableNodeResponse { node: Some(node) };
+        let changing = self.change_node(target, "node.enable", json!({}), change, answer);
         Ok(changing.await?.0)
     }
 
@@ -88,10 +115,11 @@ impl Nodes {
         &self,
         target: NodeTarget,
         wanted: WantedExpiry,
-    ) -> Result<Node, RegistryError> {
+    ) -> Result<SetNodeExpiryResponse, RegistryError> {
         self.require_node_states()?;
         let set = move |node: &mut Node, now| key::set_expiry(node, wanted, now);
-        let changing = self.change_node(target, "node.set_expiry", json!({}), set);
+        let answer = |node| SetNodeExpiryResponse { node: Some(node) };
+        let changing = self.change_node(target, "node.set_expiry", json!({}), set, answer);
         Ok(changing.await?.0)
     }
 
@@ -109,6 +137,9 @@ impl Nodes {
         tailnet: TailnetId,
         pre_auth_key_id: String,
     ) -> Result<ExpireNodesOfPreAuthKeyResponse, RegistryError> {
+        if let Some((kept, revision)) = take_kept_answer::<ExpireNodesOfPreAuthKeyResponse>()? {
+            return self.add_revocation(tailnet, kept, revision.get()).await;
+        }
         let reader = self.log().database().reader();
         let found = pre_auth_keys::by_id(reader, &pre_auth_key_id).await?;
         let found = found.filter(|(key, _)| key.tailnet_id == tailnet.get());
@@ -122,32 +153,54 @@ impl Nodes {
         let most = MOST_KEYS + 1;
         let found = node_keys::list_live_registered_by(reader, tailnet.get(), actor, most).await?;
         let more = found.len() > MOST_KEYS;
-        // Where nothing is left to do, it was done by now.
-        let heads = self.log().heads(&[tailnet]).await?;
-        let mut revision = heads.first().map_or(0, |head| head.revision.get());
-        let mut ended = BTreeMap::new();
-        for some in found[..found.len().min(MOST_KEYS)].chunks(MOST_KEYS_AT_ONCE) {
-            let ending = KeysToEnd {
+        let mut parts: Vec<_> = found[..found.len().min(MOST_KEYS)]
+            .chunks(MOST_KEYS_AT_ONCE)
+            .map(|some| KeysToEnd {
                 pre_auth_key_id: pre_auth_key_id.clone(),
                 node_ids: some.to_vec(),
-            };
+            })
+            .collect();
+        // Where nothing is left to do, it was done by now: that is an answer as well.
+        let last = parts.pop().unwrap_or(KeysToEnd {
+            pre_auth_key_id,
+            node_ids: Vec::new(),
+        });
+        let mut ended = BTreeMap::new();
+        for part in parts {
             let ending = self
                 .log()
                 .mutate(tailnet, caller.to_string(), move |mutation| {
-                    Box::pin(end_keys(mutation, ending))
+                    Box::pin(end_keys(mutation, part))
                 });
-            let (names, at) = ending.await?;
-            ended.extend(names);
-            revision = at.get();
+            ended.extend(ending.await?.0);
         }
+        let ending =
+            self.log()
+                .mutate_once_and_go_on(tailnet, caller.to_string(), move |mutation| {
+                    Box::pin(async move {
+                        ended.extend(end_keys(mutation, last).await?);
+                        let nodes = ended.into_iter();
+                        Ok::<_, RegistryError>(ExpireNodesOfPreAuthKeyResponse {
+                            nodes: nodes.map(|(id, name)| ExpiredNode { id, name }).collect(),
+                            more,
+                            revocation: None,
+                        })
+                    })
+                });
+        let (answer, revision) = ending.await?;
+        self.add_revocation(tailnet, answer, revision.get()).await
+    }
+
+    async fn add_revocation(
+        &self,
+        tailnet: TailnetId,
+        answer: ExpireNodesOfPreAuthKeyResponse,
+        revision: u64,
+    ) -> Result<ExpireNodesOfPreAuthKeyResponse, RegistryError> {
         let revocation = self.await_gateways(OwnerLog::Registry, tailnet, revision);
         Ok(ExpireNodesOfPreAuthKeyResponse {
-            nodes: ended
-                .into_iter()
-                .map(|(id, name)| ExpiredNode { id, name })
-                .collect(),
-            more,
             revocation: Some(revocation.await?),
+            ..answer
         })
     }
 }

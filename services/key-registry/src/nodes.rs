@@ -1,14 +1,23 @@
 //! Nodes, as administrators and other services see and change them.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use bowline_db::{ChangeLog, ReadTransaction};
 use bowline_ids::TailnetId;
 use bowline_proto::{
     access::{Principal, decisions},
-    key_registry::v1::{Node, ResolveNodeResponse, Revocation, TaggedBy},
+    key_registry::v1::{
+        DeleteNodeResponse, ExpireNodeResponse, Node, RenameNodeResponse, ResolveNodeResponse,
+        Revocation, SetApprovedRoutesResponse, SetTagsResponse, TaggedBy,
+    },
     policy::v1::JudgeNodeRequest,
 };
 use bowline_service_kit::Caller;
 use chrono::{DateTime, Utc};
+use prost::Message;
 use serde_json::{Value, json};
 
 use crate::{
@@ -135,31 +144,39 @@ impl Nodes {
     pub(crate) async fn expire_node(
         &self,
         target: NodeTarget,
-    ) -> Result<(Node, Revocation), RegistryError> {
+    ) -> Result<ExpireNodeResponse, RegistryError> {
         let tailnet = target.tailnet;
         let detail = json!({ "by": "administrator" });
-        let changing = self.change_node(target, "node.expire", detail, |node, now| {
+        let change = |node: &mut Node, now| {
             key::end_key(node, now);
             Ok(())
-        });
-        let (node, revision) = changing.await?;
+        };
+        let answer = |node| ExpireNodeResponse {
+            node: Some(node),
+            revocation: None,
+        };
+        let changing = self.change_node(target, "node.expire", detail, change, answer);
+        let (answer, revision) = changing.await?;
         let revocation = self.await_gateways(OwnerLog::Registry, tailnet, revision);
-        Ok((node, revocation.await?))
+        Ok(ExpireNodeResponse {
+            revocation: Some(revocation.await?),
+            ..answer
+        })
     }
 
     /// Deletes a node, and says which gateways have applied that.
     pub(crate) async fn delete_node(
         &self,
         target: NodeTarget,
-    ) -> Result<Revocation, RegistryError> {
+    ) -> Result<DeleteNodeResponse, RegistryError> {
         let NodeTarget {
             caller,
             tailnet,
             node_id,
         } = target;
-        let ((), revision) = self
+        let (_, revision) = self
             .log
-            .mutate(tailnet, caller.to_string(), move |mutation| {
+            .mutate_once_and_go_on(tailnet, caller.to_string(), move |mutation| {
                 Box::pin(async move {
                     let found = nodes::by_id(mutation.connection(), tailnet.get(), node_id).await?;
                     let node = within_reach(&caller, found)?;
@@ -174,12 +191,14 @@ impl Nodes {
                         "machine": machine_actor(&node.machine_key),
                     });
                     mutation.record_audit("node.delete", node.id.to_string(), &detail);
-                    Ok::<_, RegistryError>(())
+                    Ok::<_, RegistryError>(DeleteNodeResponse { revocation: None })
                 })
             })
             .await?;
-        self.await_gateways(OwnerLog::Registry, tailnet, revision.get())
-            .await
+        let revocation = self.await_gateways(OwnerLog::Registry, tailnet, revision.get());
+        Ok(DeleteNodeResponse {
+            revocation: Some(revocation.await?),
+        })
     }
 
     /// Gives a node a name; without one it is named after its host again.
@@ -187,16 +206,18 @@ impl Nodes {
         &self,
         target: NodeTarget,
         name: String,
-    ) -> Result<Node, RegistryError> {
+    ) -> Result<RenameNodeResponse, RegistryError> {
         if !name.is_empty() {
             hostname::check_label(&name)?;
         }
         let detail = json!({ "name": name });
-        let changing = self.change_node(target, "node.rename", detail, move |node, _| {
+        let change = move |node: &mut Node, _| {
             node.name_chosen = !name.is_empty();
             node.name = name;
             Ok(())
-        });
+        };
+        let answer = |node| RenameNodeResponse { node: Some(node) };
+        let changing = self.change_node(target, "node.rename", detail, change, answer);
         Ok(changing.await?.0)
     }
 
@@ -205,7 +226,7 @@ impl Nodes {
         &self,
         target: NodeTarget,
         tags: Vec<String>,
-    ) -> Result<Node, RegistryError> {
+    ) -> Result<SetTagsResponse, RegistryError> {
         let tags = tags::canonical_tags(tags)?;
         if tags.is_empty() {
             let text = "the last tag can not be removed: let the device log in again as a user";
@@ -216,12 +237,14 @@ impl Nodes {
             .check(|by| decisions::may_set_tags(by, &tags))?;
         check_tags(&self.services, &target.caller, target.tailnet.get(), &tags).await?;
         let detail = json!({ "tags": tags });
-        let changing = self.change_node(target, "node.tag", detail, move |node, now| {
+        let change = move |node: &mut Node, now| {
             node.tags = tags;
             node.tagged_by = TaggedBy::Administrator.into();
             key::remove_end(node, now);
             Ok(())
-        });
+        };
+        let answer = |node| SetTagsResponse { node: Some(node) };
+        let changing = self.change_node(target, "node.tag", detail, change, answer);
         Ok(changing.await?.0)
     }
 
@@ -230,13 +253,15 @@ impl Nodes {
         &self,
         target: NodeTarget,
         routes: &[String],
-    ) -> Result<Node, RegistryError> {
+    ) -> Result<SetApprovedRoutesResponse, RegistryError> {
         let routes = routes::with_both_exit_routes(routes::canonical_routes(routes)?);
         let detail = json!({ "routes": routes });
-        let changing = self.change_node(target, "node.approve_routes", detail, move |node, _| {
+        let change = move |node: &mut Node, _| {
             routes::approve_by_administrator(node, routes);
             Ok(())
-        });
+        };
+        let answer = |node| SetApprovedRoutesResponse { node: Some(node) };
+        let changing = self.change_node(target, "node.approve_routes", detail, change, answer);
         Ok(changing.await?.0)
     }
 
@@ -252,23 +277,26 @@ impl Nodes {
             .await
     }
 
-    /// Changes a node as an administrator asks, with an audit entry, and returns it with the revision. What the node
+    /// Changes a node as an administrator asks, with an audit entry, and answers with it and the revision. What the node
     /// reported while it was not in good standing is judged, if it is now.
-    pub(crate) async fn change_node(
+    pub(crate) async fn change_node<M: Message + Default + 'static>(
         &self,
         target: NodeTarget,
         action: &'static str,
         detail: Value,
         change: impl FnOnce(&mut Node, DateTime<Utc>) -> Result<(), RegistryError> + Send + 'static,
-    ) -> Result<(Node, u64), RegistryError> {
+        answer: fn(Node) -> M,
+    ) -> Result<(M, u64), RegistryError> {
         let NodeTarget {
             caller,
             tailnet,
             node_id,
         } = target;
-        let ((node, is_due), revision) = self
+        let is_due = Arc::new(AtomicBool::new(false));
+        let note_due = Arc::clone(&is_due);
+        let (answer, revision) = self
             .log
-            .mutate(tailnet, caller.to_string(), move |mutation| {
+            .mutate_once_and_go_on(tailnet, caller.to_string(), move |mutation| {
                 Box::pin(async move {
                     let tailnet = tailnet.get();
                     let found = nodes::by_id(mutation.connection(), tailnet, node_id).await?;
@@ -286,7 +314,7 @@ impl Nodes {
                         }
                     }
                     if node == before {
-                        return Ok((node, false));
+                        return Ok(answer(node));
                     }
                     own_changes::audit_deferred_change(mutation, &before).await?;
                     node_changes::write_node(mutation, &node, None).await?;
@@ -297,16 +325,17 @@ impl Nodes {
                     detail["name"] = json!(node.name);
                     mutation.record_audit(action, node.id.to_string(), &detail);
                     let is_due = adoptions::wake_node(mutation.connection(), node.id, now).await?;
+                    note_due.store(is_due, Ordering::Relaxed);
                     // The election may have changed it again.
                     let found = nodes::by_id(mutation.connection(), tailnet, node_id).await?;
-                    Ok((found.unwrap_or(node), is_due))
+                    Ok(answer(found.unwrap_or(node)))
                 })
             })
             .await?;
-        if is_due {
+        if is_due.load(Ordering::Relaxed) {
             self.adoption.wake();
         }
-        Ok((node, revision.get()))
+        Ok((answer, revision.get()))
     }
 }
 

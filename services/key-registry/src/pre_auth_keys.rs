@@ -6,7 +6,7 @@ use bowline_ids::TailnetId;
 use bowline_proto::{
     access::decisions,
     identity::v1::{PreAuthKeyRules, Tailnet},
-    key_registry::v1::PreAuthKey,
+    key_registry::v1::{CreatePreAuthKeyResponse, PreAuthKey, RevokePreAuthKeyResponse},
 };
 use bowline_service_kit::Caller;
 use bowline_tokens::{NewToken, TokenKind};
@@ -44,7 +44,7 @@ impl PreAuthKeys {
         &self,
         caller: Caller,
         wanted: PreAuthKey,
-    ) -> Result<(PreAuthKey, String), RegistryError> {
+    ) -> Result<CreatePreAuthKeyResponse, RegistryError> {
         let tailnet = read_tailnet_id(wanted.tailnet_id)?;
         let policy = self.check_owner(&wanted).await?.key_policy;
         let rules = policy.and_then(|policy| policy.pre_auth_keys);
@@ -55,9 +55,9 @@ impl PreAuthKeys {
         check_tags(&self.services, &caller, wanted.tailnet_id, tags).await?;
         let NewToken { id, hash, text } =
             TokenKind::PreAuthKey.make_token(random_bytes(), random_bytes());
-        let (key, _) = self
+        let (answer, _) = self
             .log
-            .mutate(tailnet, caller.to_string(), move |mutation| {
+            .mutate_once(tailnet, caller.to_string(), move |mutation| {
                 Box::pin(async move {
                     let now = mutation.now();
                     let ends = wanted.expires_at.and_then(domain::from_timestamp);
@@ -91,11 +91,14 @@ impl PreAuthKeys {
                         "description": key.description,
                     });
                     mutation.record_audit("pre_auth_key.create", key.id.clone(), &detail);
-                    Ok(key)
+                    Ok(CreatePreAuthKeyResponse {
+                        key: Some(key),
+                        secret: text.to_string(),
+                    })
                 })
             })
             .await?;
-        Ok((key, text.to_string()))
+        Ok(answer)
     }
 
     /// Checks what a key to be shall do, and writes it in one form.
@@ -131,10 +134,10 @@ impl PreAuthKeys {
         actor: String,
         tailnet: TailnetId,
         id: String,
-    ) -> Result<PreAuthKey, RegistryError> {
-        let (key, _) = self
+    ) -> Result<RevokePreAuthKeyResponse, RegistryError> {
+        let (answer, _) = self
             .log
-            .mutate(tailnet, actor, move |mutation| {
+            .mutate_once(tailnet, actor, move |mutation| {
                 Box::pin(async move {
                     let found = pre_auth_keys::by_id(mutation.connection(), &id).await?;
                     let found = found.filter(|(key, _)| key.tailnet_id == tailnet.get());
@@ -150,11 +153,11 @@ impl PreAuthKeys {
                         });
                         mutation.record_audit("pre_auth_key.revoke", id, &detail);
                     }
-                    Ok::<_, RegistryError>(key)
+                    Ok::<_, RegistryError>(RevokePreAuthKeyResponse { key: Some(key) })
                 })
             })
             .await?;
-        Ok(key)
+        Ok(answer)
     }
 
     /// Checks that a key to be names a user who is there, or gives tags; returns its tailnet.

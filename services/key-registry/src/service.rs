@@ -3,8 +3,8 @@
 use bowline_bus::{Bus, LogOwner};
 use bowline_clock::SharedClock;
 use bowline_db::{
-    AuditRpcs, ChangeLog, Database, DatabaseOpenError, DatabaseOptions, DeploymentRpcs, Migrations,
-    migrations,
+    AnswerKeeper, AuditRpcs, ChangeLog, Database, DatabaseOpenError, DatabaseOptions,
+    DeploymentRpcs, Migrations, migrations,
 };
 use bowline_proto::key_registry::v1::{
     audit_service_server::AuditServiceServer, deployment_service_server::DeploymentServiceServer,
@@ -91,6 +91,7 @@ impl RegistryConfig {
 #[derive(Clone, Debug)]
 pub struct KeyRegistry {
     database: Database,
+    answers: AnswerKeeper,
     registration: Registration,
     nodes: Nodes,
     pre_auth_keys: PreAuthKeys,
@@ -162,6 +163,7 @@ impl KeyRegistry {
         let changes = RegistryChangesReader::new(log.clone());
         let locks = TailnetLocks::new(log.clone(), services.clone());
         Self {
+            answers: AnswerKeeper::start(database.clone(), tasks),
             database,
             registration: Registration::new(log.clone(), services.clone(), adoption),
             pre_auth_keys: PreAuthKeys::new(log.clone(), services),
@@ -189,10 +191,11 @@ impl KeyRegistry {
         let registry = KeyRegistryServiceServer::new(self.rpcs.clone());
         let to_status = |error| RegistryError::from(error).into();
         let deployment = DeploymentRpcs::new(self.database.clone(), to_status);
+        let once = &self.answers;
         routes
             .add_service(RegistrationServiceServer::new(self.registration.clone()))
-            .add_service(NodeServiceServer::new(self.nodes.clone()))
-            .add_service(PreAuthKeyServiceServer::new(self.pre_auth_keys.clone()))
+            .add_service(once.around(NodeServiceServer::new(self.nodes.clone())))
+            .add_service(once.around(PreAuthKeyServiceServer::new(self.pre_auth_keys.clone())))
             .add_service(AuditServiceServer::new(self.audit.clone()))
             .add_service(DeploymentServiceServer::new(deployment))
             .add_service(TailnetLockServiceServer::new(self.locks.clone()))

@@ -22,7 +22,7 @@ use axum::{
     http::{HeaderMap, HeaderName, Request, Response, header},
     response::IntoResponse as _,
 };
-use bowline_proto::access::{Principal, find_rule};
+use bowline_proto::access::{IDEMPOTENCY_KEY, Principal, find_rule};
 use bowline_service_kit::{
     GrpcChannel, ServeError, TokenVerifier, access, introspection, to_status,
 };
@@ -39,7 +39,12 @@ const LONGEST_REQUEST: usize = 1 << 20;
 /// How long a program may take to send a request.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The headers that are passed on. What else a program sends means nothing to the services.
-const PASSED_ON: [HeaderName; 3] = [header::CONTENT_TYPE, header::TE, header::AUTHORIZATION];
+const PASSED_ON: [HeaderName; 4] = [
+    header::CONTENT_TYPE,
+    header::TE,
+    header::AUTHORIZATION,
+    HeaderName::from_static(IDEMPOTENCY_KEY),
+];
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 

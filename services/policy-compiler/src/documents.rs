@@ -5,15 +5,15 @@ use std::sync::Arc;
 use bowline_db::Mutation;
 use bowline_ids::TailnetId;
 use bowline_policy::{
-    Compiler, DocumentVerdict, Explanation, Inventory, Policy, Preview, Problem, check_document,
+    Compiler, DocumentVerdict, Explanation, Inventory, Policy, Preview, check_document,
 };
 use bowline_proto::{
-    policy::v1::{PolicyChange, PolicyVersion},
+    policy::v1::{PolicyChange, PolicyProblem, PolicyVersion, SetPolicyResponse},
     time::to_timestamp,
 };
 use serde_json::json;
 
-use crate::{PolicyCompiler, error::CompilerError, store};
+use crate::{PolicyCompiler, error::CompilerError, grpc::convert_problems, store};
 
 /// A document that somebody wants to put in force.
 #[derive(Debug)]
@@ -24,15 +24,6 @@ pub(crate) struct NewDocument {
     pub(crate) expected_version: Option<u64>,
     /// Whether warnings refuse it.
     pub(crate) is_strict: bool,
-}
-
-/// What became of a document.
-#[derive(Debug)]
-pub(crate) struct SetOutcome {
-    /// The new version, without its text; `None` for a document that was refused.
-    pub(crate) version: Option<PolicyVersion>,
-    pub(crate) problems: Vec<Problem>,
-    pub(crate) warnings: Vec<Problem>,
 }
 
 impl PolicyCompiler {
@@ -51,34 +42,27 @@ impl PolicyCompiler {
         &self,
         tailnet: TailnetId,
         document: NewDocument,
-    ) -> Result<SetOutcome, CompilerError> {
+    ) -> Result<SetPolicyResponse, CompilerError> {
         let text = document.text.clone();
         let mut verdict = self.judge_document(tailnet, text).await?;
         if document.is_strict {
             verdict = verdict.refuse_warnings();
         }
         let Some(policy) = verdict.policy.map(Arc::new) else {
-            return Ok(SetOutcome {
+            return Ok(SetPolicyResponse {
                 version: None,
-                problems: verdict.problems,
-                warnings: verdict.warnings,
+                problems: convert_problems(verdict.problems),
+                warnings: convert_problems(verdict.warnings),
             });
         };
-        let stored = self.store_document(tailnet, document, &policy).await?;
+        let warnings = convert_problems(verdict.warnings);
+        let stored = self.store_document(tailnet, document, &policy, warnings);
+        let stored = stored.await?;
         // Workspaces of this replica have it at once, without waiting for the hint.
         if let Err(error) = self.refresh_policy(tailnet).await {
             tracing::debug!(%error, "the stored policy can not be read back yet");
         }
-        let version = PolicyVersion {
-            // The author has the text.
-            text: String::new(),
-            ..stored
-        };
-        Ok(SetOutcome {
-            version: Some(version),
-            problems: Vec::new(),
-            warnings: verdict.warnings,
-        })
+        Ok(stored)
     }
 
     async fn store_document(
@@ -86,16 +70,31 @@ impl PolicyCompiler {
         tailnet: TailnetId,
         document: NewDocument,
         policy: &Arc<Policy>,
-    ) -> Result<PolicyVersion, CompilerError> {
-        let author = document.author.clone();
-        let (version, _) = self
+        warnings: Vec<PolicyProblem>,
+    ) -> Result<SetPolicyResponse, CompilerError> {
+        let (author, bytes) = (document.author.clone(), document.text.len());
+        let (answer, _) = self
             .log
-            .mutate(tailnet, author, move |mutation| {
-                Box::pin(insert_document(mutation, tailnet, document))
+            .mutate_once(tailnet, author, move |mutation| {
+                Box::pin(async move {
+                    let stored = insert_document(mutation, tailnet, document).await?;
+                    let version = PolicyVersion {
+                        // The author has the text.
+                        text: String::new(),
+                        ..stored
+                    };
+                    Ok::<_, CompilerError>(SetPolicyResponse {
+                        version: Some(version),
+                        problems: Vec::new(),
+                        warnings,
+                    })
+                })
             })
             .await?;
-        self.cache_policy(tailnet, version.version, policy, version.text.len());
-        Ok(version)
+        if let Some(version) = &answer.version {
+            self.cache_policy(tailnet, version.version, policy, bytes);
+        }
+        Ok(answer)
     }
 
     /// Returns the versions before one, or the newest for zero, without their text, newest first.

@@ -3,6 +3,8 @@
 mod compiled;
 mod policies;
 
+pub(crate) use policies::convert_problems;
+
 use bowline_ids::TailnetId;
 use bowline_service_kit::trace;
 

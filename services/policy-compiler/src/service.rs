@@ -6,8 +6,8 @@ use bowline_bus::{Bus, Event, LogOwner};
 use bowline_change_feed::{Feed, IdentityLog, RegistryLog};
 use bowline_clock::SharedClock;
 use bowline_db::{
-    AuditRpcs, ChangeLog, Database, DatabaseError, DatabaseOpenError, DatabaseOptions,
-    DeploymentRpcs, Migrations, migrations,
+    AnswerKeeper, AuditRpcs, ChangeLog, Database, DatabaseError, DatabaseOpenError,
+    DatabaseOptions, DeploymentRpcs, Migrations, migrations,
 };
 use bowline_ids::TailnetId;
 use bowline_policy::{DocumentContext, Policy};
@@ -44,6 +44,7 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct PolicyCompiler {
     pub(crate) log: ChangeLog,
+    answers: AnswerKeeper,
     tasks: Tasks,
     workspaces: Workspaces,
     cache: Arc<Mutex<PolicyCache>>,
@@ -98,6 +99,7 @@ impl PolicyCompiler {
                 ),
             };
             let compiler = Self {
+                answers: AnswerKeeper::start(database.clone(), tasks),
                 log: ChangeLog::new(database, bus.clone(), LogOwner::PolicyCompiler),
                 tasks: tasks.clone(),
                 workspaces: Workspaces::new(feeds, tasks),
@@ -118,11 +120,13 @@ impl PolicyCompiler {
     pub fn add_to(&self, routes: &mut RoutesBuilder) {
         /// The longest document and what travels with it.
         const LONGEST_MESSAGE: usize = 17 << 20;
-        let policies = PolicyServiceServer::new(self.clone());
+        let policies = self.answers.around(
+            PolicyServiceServer::new(self.clone()).max_decoding_message_size(LONGEST_MESSAGE),
+        );
         let to_status = |error| CompilerError::from(error).into();
         let deployment = DeploymentRpcs::new(self.log.database().clone(), to_status);
         routes
-            .add_service(policies.max_decoding_message_size(LONGEST_MESSAGE))
+            .add_service(policies)
             .add_service(AuditServiceServer::new(self.audit_rpcs()))
             .add_service(DeploymentServiceServer::new(deployment))
             .add_service(PolicyCompilerServiceServer::new(self.clone()));

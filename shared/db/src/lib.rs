@@ -14,10 +14,12 @@
 //! * the revision of a tailnet grows by one for each entry, without holes, in commit order; only where an epoch begins, because
 //!   the database went back, it jumps;
 //! * an answered mutation is committed, its audit rows and change entries with it;
-//! * a mutation that fails changes nothing, and does not touch those which share its commit.
+//! * a mutation that fails changes nothing, and does not touch those which share its commit;
+//! * a call with an idempotency key is done once, and answered alike each time (`repeats`).
 //!
-//! The tables `heads`, `change_log`, `audit`, `ids`, `migrations`, `schema_levels`, `processes` and `epochs` of each schema
-//! belong to this crate, `audit_exports` and `audit_export_turns` to `bowline-audit-heads`. What an entry means, and who may read which, is not here.
+//! The tables `heads`, `change_log`, `audit`, `ids`, `migrations`, `schema_levels`, `processes`, `epochs` and `kept_answers` of each
+//! schema belong to this crate, `audit_exports` and `audit_export_turns` to `bowline-audit-heads`. What an entry means, and who may
+//! read which, is not here.
 
 mod audit;
 mod audit_rpcs;
@@ -30,6 +32,7 @@ mod error;
 mod followers;
 mod ids;
 mod migration;
+mod repeats;
 mod schema_levels;
 mod statements;
 mod time;
@@ -48,6 +51,7 @@ pub use error::{DatabaseError, DatabaseOpenError};
 pub use followers::ChangePage;
 pub use ids::next_id;
 pub use migration::{Migration, Migrations};
+pub use repeats::{AnswerKeeper, RepeatableService, take_kept_answer};
 pub use schema_levels::LiveProcess;
 pub use time::{from_micros, to_micros};
 pub use transaction::{ReadTransaction, WriteTransaction};

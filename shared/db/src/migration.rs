@@ -42,6 +42,7 @@ const OWN: Migrations = migrations![
     "0004_certificate_ends",
     "0005_audit_exports",
     "0007_audit_export_times",
+    "0008_kept_answers",
 ];
 
 /// Applies what is missing, each step in one transaction, and returns the schema level that is in use. On PostgreSQL the

@@ -8,6 +8,7 @@ use chacha20poly1305::{
     KeyInit as _, XChaCha20Poly1305, XNonce,
     aead::{Aead as _, Payload},
 };
+use hmac::{Hmac, Mac};
 use sha2::{Digest as _, Sha256};
 use zeroize::{Zeroize as _, Zeroizing};
 
@@ -110,6 +111,22 @@ impl SealingKey {
     }
 }
 
+/// Returns 32 bytes that a secret stands for, for one purpose: HMAC-SHA256 of the words, each behind its length. They tell
+/// nothing of the secret, nor of those for another purpose, as long as nobody can guess the secret.
+///
+/// # Panics
+///
+/// Never: HMAC takes keys of every length.
+#[must_use]
+pub fn derive_bytes(secret: &[u8], purpose: &[&str]) -> Zeroizing<[u8; 32]> {
+    let mut hmac = <Hmac<Sha256> as Mac>::new_from_slice(secret).expect("a key of any length");
+    for word in purpose {
+        hmac.update(&(word.len() as u64).to_be_bytes());
+        hmac.update(word.as_bytes());
+    }
+    Zeroizing::new(hmac.finalize().into_bytes().into())
+}
+
 impl fmt::Debug for SealingKeys {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "SealingKeys({} keys)", self.0.len())
@@ -121,6 +138,13 @@ impl SealingKeys {
     #[must_use]
     pub fn generate() -> Self {
         Self(vec![SealingKey::from_bytes(random_bytes())])
+    }
+
+    /// Returns the key that a secret stands for, for one purpose: who has the secret opens what it sealed. The secret has to be
+    /// one that nobody can guess.
+    #[must_use]
+    pub fn derive(secret: &[u8], purpose: &[&str]) -> Self {
+        Self(vec![SealingKey::from_bytes(*derive_bytes(secret, purpose))])
     }
 
     /// Reads the text of a file.

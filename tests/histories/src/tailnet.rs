@@ -56,7 +56,8 @@ impl CallPath {
     }
 
     /// Puts a message on the path.
-    pub(crate) fn request<T>(self, message: T) -> Request<T> {
+    #[must_use]
+    pub fn request<T>(self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         if let Some(looks) = self.looks {
             let looks = u32::from(looks).into();

@@ -7,11 +7,11 @@ use tempfile::TempDir;
 
 use crate::PostgresServer;
 
-/// An empty database that a test has for itself.
-#[derive(Debug)]
+/// An empty database that a test has for itself. Clones are the same one.
+#[derive(Clone, Debug)]
 pub enum TestDatabase {
     /// SQLite: a directory, with one file for each owner.
-    Sqlite(TempDir),
+    Sqlite(Arc<TempDir>),
     /// PostgreSQL: a database of the shared server, with one schema for each owner.
     Postgres {
         /// Where it is.
@@ -28,7 +28,7 @@ impl TestDatabase {
     ///
     /// When it can not be made.
     pub fn sqlite() -> Result<Self> {
-        Ok(Self::Sqlite(TempDir::new()?))
+        Ok(Self::Sqlite(Arc::new(TempDir::new()?)))
     }
 
     /// Makes a PostgreSQL database; `None` when no server is installed and `CI` does not ask for it.

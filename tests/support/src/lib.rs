@@ -12,10 +12,12 @@
 
 mod nodes;
 mod policies;
+mod repeats;
 mod services;
 mod tailnets;
 mod tokens;
 
 pub use bowline_test_servers::{TestDatabase, on_both};
+pub use repeats::{RepeatedCalls, assert_nowhere, call_with_key, new_idempotency_key};
 pub use services::{TestServices, unreachable_channel};
 pub use tokens::{TokenChannel, TokenInterceptor};

@@ -39,7 +39,7 @@ impl Connections {
                 "is the claim \"sub\" of the person, or who the person is at a SAML provider: 1 to 255 bytes",
             ));
         }
-        let linked = self.log.mutate(tailnet, caller.to_string(), move |mutation| {
+        let linked = self.log.mutate_once(tailnet, caller.to_string(), move |mutation| {
             Box::pin(async move {
                 let (now, on) = (mutation.now(), mutation.connection());
                 let StoredConnection { connection, .. } =
@@ -90,7 +90,7 @@ impl Connections {
         } = request;
         let unlinked = self
             .log
-            .mutate(tailnet, caller.to_string(), move |mutation| {
+            .mutate_once(tailnet, caller.to_string(), move |mutation| {
                 Box::pin(async move {
                     let on = mutation.connection();
                     let StoredConnection { connection, .. } =

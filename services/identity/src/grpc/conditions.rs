@@ -23,9 +23,7 @@ impl ConditionService for Conditions {
         let wanted = require_field("condition", request.into_inner().condition)?;
         let tailnet = read_tailnet_id(wanted.tailnet_id)?;
         let added = Conditions::add_condition(self, tailnet, actor, wanted).await?;
-        Ok(Response::new(AddConditionResponse {
-            condition: Some(added),
-        }))
+        Ok(Response::new(added))
     }
 
     async fn list_conditions(

@@ -46,13 +46,11 @@ impl ConnectionService for ConnectionRpcs {
         let wanted = require_field("connection", connection)?;
         let tailnet = read_tailnet_id(wanted.tailnet_id)?;
         let secret = Zeroizing::new(client_secret);
+        let url = self.public_url.clone();
         let made =
             self.connections
-                .create_connection(tailnet, actor, wanted, secret, saml_metadata);
-        Ok(Response::new(CreateConnectionResponse {
-            connection: Some(made.await?),
-            public_url: self.public_url.clone(),
-        }))
+                .create_connection(tailnet, actor, wanted, secret, saml_metadata, url);
+        Ok(Response::new(made.await?))
     }
 
     async fn list_connections(
@@ -84,9 +82,7 @@ impl ConnectionService for ConnectionRpcs {
             saml_metadata,
         };
         let changed = self.connections.update_connection(tailnet, actor, update);
-        Ok(Response::new(UpdateConnectionResponse {
-            connection: Some(changed.await?),
-        }))
+        Ok(Response::new(changed.await?))
     }
 
     async fn delete_connection(
@@ -162,15 +158,16 @@ impl ConnectionService for ConnectionRpcs {
         &self,
         request: Request<RefreshConnectionRequest>,
     ) -> Result<Response<RefreshConnectionResponse>, Status> {
+        let actor = Caller::of(&request)?.to_string();
         let RefreshConnectionRequest {
             tailnet_id,
             connection_id,
         } = request.into_inner();
         let tailnet = read_tailnet_id(tailnet_id)?;
-        let hastened = self.sessions.hasten_refreshes(tailnet, connection_id);
-        Ok(Response::new(RefreshConnectionResponse {
-            people: hastened.await?,
-        }))
+        let hastened = self
+            .sessions
+            .hasten_refreshes(tailnet, actor, connection_id);
+        Ok(Response::new(hastened.await?))
     }
 
     async fn test_connection(

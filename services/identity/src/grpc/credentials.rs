@@ -23,11 +23,8 @@ impl ApiKeyService for ApiCredentials {
         let caller = Caller::of(&request)?.clone();
         let wanted = request.into_inner();
         let tailnet = read_tailnet_id(wanted.tailnet_id)?;
-        let (key, secret) = ApiCredentials::create_api_key(self, tailnet, caller, wanted).await?;
-        Ok(Response::new(CreateApiKeyResponse {
-            key: Some(key),
-            secret: secret.to_string(),
-        }))
+        let made = ApiCredentials::create_api_key(self, tailnet, caller, wanted).await?;
+        Ok(Response::new(made))
     }
 
     async fn list_api_keys(
@@ -46,8 +43,8 @@ impl ApiKeyService for ApiCredentials {
         let caller = Caller::of(&request)?.clone();
         let RevokeApiKeyRequest { tailnet_id, id } = request.into_inner();
         let tailnet = read_tailnet_id(tailnet_id)?;
-        let key = ApiCredentials::revoke_api_key(self, tailnet, caller, id).await?;
-        Ok(Response::new(RevokeApiKeyResponse { key: Some(key) }))
+        let revoked = ApiCredentials::revoke_api_key(self, tailnet, caller, id).await?;
+        Ok(Response::new(revoked))
     }
 }
 
@@ -60,11 +57,8 @@ impl OAuthClientService for ApiCredentials {
         let caller = Caller::of(&request)?.clone();
         let wanted = request.into_inner();
         let tailnet = read_tailnet_id(wanted.tailnet_id)?;
-        let (client, secret) = self.create_client(tailnet, caller, wanted).await?;
-        Ok(Response::new(CreateOAuthClientResponse {
-            client: Some(client),
-            secret: secret.to_string(),
-        }))
+        let made = self.create_client(tailnet, caller, wanted).await?;
+        Ok(Response::new(made))
     }
 
     async fn list_o_auth_clients(
@@ -83,10 +77,8 @@ impl OAuthClientService for ApiCredentials {
         let caller = Caller::of(&request)?.clone();
         let RevokeOAuthClientRequest { tailnet_id, id } = request.into_inner();
         let tailnet = read_tailnet_id(tailnet_id)?;
-        let client = self.revoke_client(tailnet, caller, id).await?;
-        Ok(Response::new(RevokeOAuthClientResponse {
-            client: Some(client),
-        }))
+        let revoked = self.revoke_client(tailnet, caller, id).await?;
+        Ok(Response::new(revoked))
     }
 }
 

@@ -24,7 +24,7 @@ impl GroupService for Groups {
         let CreateGroupRequest { tailnet_id, name } = request.into_inner();
         let tailnet = read_tailnet_id(tailnet_id)?;
         let made = Groups::create_group(self, tailnet, actor, name).await?;
-        Ok(Response::new(CreateGroupResponse { group: Some(made) }))
+        Ok(Response::new(made))
     }
 
     async fn list_groups(
@@ -46,9 +46,7 @@ impl GroupService for Groups {
         let tailnet = read_tailnet_id(wanted.tailnet_id)?;
         let mask = read_mask(update_mask);
         let changed = Groups::update_group(self, tailnet, actor, wanted, mask).await?;
-        Ok(Response::new(UpdateGroupResponse {
-            group: Some(changed),
-        }))
+        Ok(Response::new(changed))
     }
 
     async fn delete_group(
@@ -76,8 +74,8 @@ impl GroupService for Groups {
             user_id,
         } = request.into_inner();
         let tailnet = read_tailnet_id(tailnet_id)?;
-        let user = self.add_member(tailnet, actor, group_id, user_id).await?;
-        Ok(Response::new(AddGroupMemberResponse { user: Some(user) }))
+        let added = self.add_member(tailnet, actor, group_id, user_id).await?;
+        Ok(Response::new(added))
     }
 
     async fn remove_group_member(
@@ -91,11 +89,7 @@ impl GroupService for Groups {
             user_id,
         } = request.into_inner();
         let tailnet = read_tailnet_id(tailnet_id)?;
-        let user = self
-            .remove_member(tailnet, actor, group_id, user_id)
-            .await?;
-        Ok(Response::new(RemoveGroupMemberResponse {
-            user: Some(user),
-        }))
+        let removed = self.remove_member(tailnet, actor, group_id, user_id);
+        Ok(Response::new(removed.await?))
     }
 }

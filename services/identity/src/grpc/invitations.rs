@@ -1,6 +1,5 @@
 //! Links that let one person in, for administrators and gateways.
 
-use bowline_proto::addresses::invitation_path;
 use bowline_proto::identity::v1::{
     AcceptInvitationRequest, AcceptInvitationResponse, CreateInvitationRequest,
     CreateInvitationResponse, GetInvitationRequest, GetInvitationResponse, ListInvitationsRequest,
@@ -41,18 +40,11 @@ impl InvitationService for InvitationRpcs {
         // One that no clock can count is too long, and refused as such.
         let lifetime =
             lifetime.map(|time| TimeDelta::try_seconds(time.seconds).unwrap_or(TimeDelta::MAX));
-        let (made, secret) = self
+        let url = self.public_url.clone();
+        let made = self
             .invitations
-            .create_invitation(tailnet, caller, wanted, lifetime)
-            .await?;
-        Ok(Response::new(CreateInvitationResponse {
-            invitation: Some(made),
-            url: match self.public_url.as_str() {
-                "" => String::new(),
-                origin => format!("{origin}{}", invitation_path(&secret)),
-            },
-            secret: secret.to_string(),
-        }))
+            .create_invitation(tailnet, caller, wanted, lifetime, url);
+        Ok(Response::new(made.await?))
     }
 
     async fn list_invitations(

@@ -84,10 +84,15 @@ impl LoginService for Logins {
             user_id,
         } = request.into_inner();
         let tailnet = read_tailnet_id(tailnet)?;
-        let login = self
-            .decide_login(tailnet, actor, login_id, LoginDecision::Approve { user_id })
+        let answer = |login| ApproveLoginResponse { login: Some(login) };
+        let decision = LoginDecision::Approve { user_id };
+        let decided = self
+            .decide_login(tailnet, actor, login_id, decision, answer)
             .await?;
-        Ok(Response::new(ApproveLoginResponse { login: Some(login) }))
+        if let Some(login) = &decided.login {
+            self.announce_decision(login);
+        }
+        Ok(Response::new(decided))
     }
 
     async fn deny_login(
@@ -101,9 +106,14 @@ impl LoginService for Logins {
             tailnet_id: tailnet,
         } = request.into_inner();
         let tailnet = read_tailnet_id(tailnet)?;
-        let login = self
-            .decide_login(tailnet, actor, login_id, LoginDecision::Deny { reason })
+        let answer = |login| DenyLoginResponse { login: Some(login) };
+        let decision = LoginDecision::Deny { reason };
+        let decided = self
+            .decide_login(tailnet, actor, login_id, decision, answer)
             .await?;
-        Ok(Response::new(DenyLoginResponse { login: Some(login) }))
+        if let Some(login) = &decided.login {
+            self.announce_decision(login);
+        }
+        Ok(Response::new(decided))
     }
 }

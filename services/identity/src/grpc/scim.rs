@@ -28,11 +28,8 @@ impl ScimTokenService for ScimTokens {
         let caller = Caller::of(&request)?.clone();
         let wanted = request.into_inner();
         let tailnet = read_tailnet_id(wanted.tailnet_id)?;
-        let (token, secret) = self.create_token(tailnet, caller, wanted).await?;
-        Ok(Response::new(CreateScimTokenResponse {
-            token: Some(token),
-            secret: secret.to_string(),
-        }))
+        let made = self.create_token(tailnet, caller, wanted).await?;
+        Ok(Response::new(made))
     }
 
     async fn list_scim_tokens(
@@ -51,10 +48,8 @@ impl ScimTokenService for ScimTokens {
         let actor = Caller::of(&request)?.to_string();
         let RevokeScimTokenRequest { tailnet_id, id } = request.into_inner();
         let tailnet = read_tailnet_id(tailnet_id)?;
-        let token = self.revoke_token(tailnet, actor, id).await?;
-        Ok(Response::new(RevokeScimTokenResponse {
-            token: Some(token),
-        }))
+        let revoked = self.revoke_token(tailnet, actor, id).await?;
+        Ok(Response::new(revoked))
     }
 }
 

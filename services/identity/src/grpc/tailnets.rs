@@ -23,9 +23,7 @@ impl TailnetService for Tailnets {
     ) -> Result<Response<CreateTailnetResponse>, Status> {
         let actor = Caller::of(&request)?.to_string();
         let made = Tailnets::create_tailnet(self, actor, request.into_inner()).await?;
-        Ok(Response::new(CreateTailnetResponse {
-            tailnet: Some(made),
-        }))
+        Ok(Response::new(made))
     }
 
     async fn list_tailnets(
@@ -52,12 +50,8 @@ impl TailnetService for Tailnets {
         let decided = caller.check(|by| decisions::may_change_settings(by, fields));
         decided.map_err(IdentityError::from)?;
         let actor = caller.to_string();
-        let updating = Tailnets::update_tailnet(self, id, actor, wanted, mask);
-        let (changed, warnings) = updating.await?;
-        Ok(Response::new(UpdateTailnetResponse {
-            tailnet: Some(changed),
-            warnings,
-        }))
+        let changed = Tailnets::update_tailnet(self, id, actor, wanted, mask).await?;
+        Ok(Response::new(changed))
     }
 
     async fn update_dns(
@@ -71,9 +65,7 @@ impl TailnetService for Tailnets {
         } = request.into_inner();
         let id = read_tailnet_id(tailnet_id)?;
         let changed = Tailnets::update_dns(self, id, actor, changes).await?;
-        Ok(Response::new(UpdateDnsResponse {
-            tailnet: Some(changed),
-        }))
+        Ok(Response::new(changed))
     }
 
     async fn delete_tailnet(

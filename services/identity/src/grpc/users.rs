@@ -24,7 +24,7 @@ impl UserService for Users {
         let wanted = request.into_inner();
         let tailnet = read_tailnet_id(wanted.tailnet_id)?;
         let made = Users::create_user(self, tailnet, caller, wanted).await?;
-        Ok(Response::new(CreateUserResponse { user: Some(made) }))
+        Ok(Response::new(made))
     }
 
     async fn list_users(
@@ -57,11 +57,8 @@ impl UserService for Users {
         let wanted = require_field("user", user)?;
         let tailnet = read_tailnet_id(wanted.tailnet_id)?;
         let mask = read_mask(update_mask);
-        let (changed, revision) = Users::update_user(self, tailnet, caller, wanted, mask).await?;
-        Ok(Response::new(UpdateUserResponse {
-            user: Some(changed),
-            revision,
-        }))
+        let changed = Users::update_user(self, tailnet, caller, wanted, mask).await?;
+        Ok(Response::new(changed))
     }
 
     async fn transfer_ownership(
@@ -74,10 +71,8 @@ impl UserService for Users {
             user_id,
         } = request.into_inner();
         let tailnet = read_tailnet_id(tailnet_id)?;
-        let owner = Users::transfer_ownership(self, tailnet, caller, user_id).await?;
-        Ok(Response::new(TransferOwnershipResponse {
-            user: Some(owner),
-        }))
+        let transferred = Users::transfer_ownership(self, tailnet, caller, user_id).await?;
+        Ok(Response::new(transferred))
     }
 
     async fn merge_users(
@@ -101,7 +96,7 @@ impl UserService for Users {
             user_id,
         } = request.into_inner();
         let tailnet = read_tailnet_id(tailnet_id)?;
-        let revision = Users::delete_user(self, tailnet, caller, user_id).await?;
-        Ok(Response::new(DeleteUserResponse { revision }))
+        let deleted = Users::delete_user(self, tailnet, caller, user_id).await?;
+        Ok(Response::new(deleted))
     }
 }

@@ -22,11 +22,8 @@ impl WebhookService for Webhooks {
         let actor = Caller::of(&request)?.to_string();
         let request = request.into_inner();
         let tailnet = read_tailnet_id(request.tailnet_id)?;
-        let (webhook, secret) = Self::create_webhook(self, tailnet, actor, request).await?;
-        Ok(Response::new(CreateWebhookResponse {
-            webhook: Some(webhook),
-            secret: secret.to_string(),
-        }))
+        let made = Self::create_webhook(self, tailnet, actor, request).await?;
+        Ok(Response::new(made))
     }
 
     async fn list_webhooks(
@@ -59,9 +56,7 @@ impl WebhookService for Webhooks {
         let tailnet = read_tailnet_id(request.tailnet_id)?;
         let (id, subscriptions) = (request.webhook_id, request.subscriptions);
         let changed = self.subscribe_webhook(tailnet, actor, id, subscriptions);
-        Ok(Response::new(UpdateWebhookResponse {
-            webhook: Some(changed.await?),
-        }))
+        Ok(Response::new(changed.await?))
     }
 
     async fn delete_webhook(
@@ -82,8 +77,8 @@ impl WebhookService for Webhooks {
         let actor = Caller::of(&request)?.to_string();
         let request = request.into_inner();
         let tailnet = read_tailnet_id(request.tailnet_id)?;
-        let event_id = Self::test_webhook(self, tailnet, actor, request.webhook_id).await?;
-        Ok(Response::new(TestWebhookResponse { event_id }))
+        let queued = Self::test_webhook(self, tailnet, actor, request.webhook_id).await?;
+        Ok(Response::new(queued))
     }
 
     async fn rotate_webhook_secret(
@@ -94,11 +89,7 @@ impl WebhookService for Webhooks {
         let request = request.into_inner();
         let tailnet = read_tailnet_id(request.tailnet_id)?;
         let rotated = self.rotate_secret(tailnet, actor, request.webhook_id);
-        let (webhook, secret) = rotated.await?;
-        Ok(Response::new(RotateWebhookSecretResponse {
-            webhook: Some(webhook),
-            secret: secret.to_string(),
-        }))
+        Ok(Response::new(rotated.await?))
     }
 
     async fn list_undelivered_events(
@@ -119,8 +110,6 @@ impl WebhookService for Webhooks {
         let request = request.into_inner();
         let tailnet = read_tailnet_id(request.tailnet_id)?;
         let replayed = self.replay_events(tailnet, actor, request.webhook_id, request.event_id);
-        Ok(Response::new(ReplayUndeliveredEventsResponse {
-            events: replayed.await?,
-        }))
+        Ok(Response::new(replayed.await?))
     }
 }

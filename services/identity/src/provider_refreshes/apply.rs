@@ -3,7 +3,7 @@
 use bowline_db::Mutation;
 use bowline_ids::TailnetId;
 use bowline_oidc::ProviderIdentity;
-use bowline_proto::identity::v1::{Connection, LoginEndEffect};
+use bowline_proto::identity::v1::{Connection, LoginEndEffect, RefreshConnectionResponse};
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
@@ -146,8 +146,9 @@ impl BrowserSessions {
     pub(crate) async fn hasten_refreshes(
         &self,
         tailnet: TailnetId,
+        actor: String,
         connection_id: u64,
-    ) -> Result<u64, IdentityError> {
+    ) -> Result<RefreshConnectionResponse, IdentityError> {
         let found = self
             .connections
             .find_connection(tailnet, connection_id)
@@ -157,15 +158,15 @@ impl BrowserSessions {
                 "the provider is not asked about people after their login: bowline connections set-refresh",
             ));
         }
-        let hastened = self.log.database().write(|write| {
+        let hastened = self.log.mutate_once(tailnet, actor, move |mutation| {
             Box::pin(async move {
-                let (now, on) = (write.now(), write.connection());
+                let (now, on) = (mutation.now(), mutation.connection());
                 let hasten = store::provider_refreshes::hasten_refreshes;
                 let people = hasten(on, connection_id, now, CLAIM).await?;
-                Ok::<_, IdentityError>(people)
+                Ok::<_, IdentityError>(RefreshConnectionResponse { people })
             })
         });
-        hastened.await
+        Ok(hastened.await?.0)
     }
 }
 

@@ -130,7 +130,7 @@ impl SamlKeys {
             true => None,
             false => Some(make_key(self.log.database().now().await?).await?),
         };
-        let rolled = self.log.mutate(tailnet, actor, move |mutation| {
+        let rolled = self.log.mutate_once(tailnet, actor, move |mutation| {
             Box::pin(async move {
                 let on = mutation.connection();
                 let found = store::connections::find_connection(&mut *on, connection_id).await?;

@@ -5,14 +5,16 @@ use bowline_db::{ChangeLog, DatabaseError, Mutation};
 use bowline_ids::TailnetId;
 use bowline_proto::{
     access::{Role, decisions},
-    identity::v1::{Connection, CreateScimTokenRequest, ScimToken},
+    identity::v1::{
+        Connection, CreateScimTokenRequest, CreateScimTokenResponse, RevokeScimTokenResponse,
+        ScimToken,
+    },
     time::to_timestamp,
 };
 use bowline_service_kit::Caller;
 use bowline_tokens::TokenKind;
 use prost::Message as _;
 use serde_json::json;
-use zeroize::Zeroizing;
 
 use crate::{
     domain::{credential, scim::describe_token},
@@ -43,12 +45,12 @@ impl ScimTokens {
         tailnet: TailnetId,
         caller: Caller,
         wanted: CreateScimTokenRequest,
-    ) -> Result<(ScimToken, Zeroizing<String>), IdentityError> {
+    ) -> Result<CreateScimTokenResponse, IdentityError> {
         credential::check_description(&wanted.description)?;
         let made = TokenKind::ScimToken.make_token(random_bytes(), random_bytes());
         let (id, hash) = (made.id, made.hash);
         let actor = caller.to_string();
-        let creating = self.log.mutate(tailnet, actor, move |mutation| {
+        let creating = self.log.mutate_once(tailnet, actor, move |mutation| {
             Box::pin(async move {
                 let now = mutation.now();
                 let on = mutation.connection();
@@ -87,10 +89,13 @@ impl ScimTokens {
                 rows::insert_credential(on, &row).await?;
                 let detail = describe_token(&token, &connection);
                 mutation.record_audit("scim_token.create", token.id.clone(), &detail);
-                Ok::<_, IdentityError>(token)
+                Ok::<_, IdentityError>(CreateScimTokenResponse {
+                    token: Some(token),
+                    secret: made.text.to_string(),
+                })
             })
         });
-        Ok((creating.await?.0, made.text))
+        Ok(creating.await?.0)
     }
 
     /// Returns the tokens of a tailnet, newest first.
@@ -109,8 +114,8 @@ impl ScimTokens {
         tailnet: TailnetId,
         actor: String,
         id: String,
-    ) -> Result<ScimToken, IdentityError> {
-        let revoking = self.log.mutate(tailnet, actor, move |mutation| {
+    ) -> Result<RevokeScimTokenResponse, IdentityError> {
+        let revoking = self.log.mutate_once(tailnet, actor, move |mutation| {
             Box::pin(async move {
                 let found = rows::find_credential(&mut *mutation.connection(), &id).await?;
                 let own = found.filter(|row| {
@@ -119,7 +124,8 @@ impl ScimTokens {
                 let row = own.ok_or(IdentityError::NotFound("SCIM token"))?;
                 revoke(mutation, &row).await?;
                 let revoked = rows::find_credential(&mut *mutation.connection(), &id).await?;
-                read_token(&revoked.unwrap_or(row))
+                let token = Some(read_token(&revoked.unwrap_or(row))?);
+                Ok::<_, IdentityError>(RevokeScimTokenResponse { token })
             })
         });
         Ok(revoking.await?.0)

@@ -22,6 +22,7 @@ mod program_logins;
 mod provider_logins;
 mod provider_refreshes;
 mod queue;
+mod repeats;
 mod scim;
 mod sessions;
 mod ssh_checks;

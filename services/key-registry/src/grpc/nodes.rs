@@ -18,7 +18,6 @@ use bowline_service_kit::Caller;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    attributes::describe_node,
     error::RegistryError,
     fields::{self, read_tailnet_id},
     gateway_listing::describe_fleet,
@@ -74,11 +73,7 @@ impl NodeService for Nodes {
         request: Request<ExpireNodeRequest>,
     ) -> Result<Response<ExpireNodeResponse>, Status> {
         let target = read_target(&request, |asked| asked.tailnet_id, |asked| asked.node_id)?;
-        let (node, revocation) = Nodes::expire_node(self, target).await?;
-        Ok(Response::new(ExpireNodeResponse {
-            node: Some(node),
-            revocation: Some(revocation),
-        }))
+        Ok(Response::new(Nodes::expire_node(self, target).await?))
     }
 
     async fn delete_node(
@@ -86,8 +81,7 @@ impl NodeService for Nodes {
         request: Request<DeleteNodeRequest>,
     ) -> Result<Response<DeleteNodeResponse>, Status> {
         let target = read_target(&request, |asked| asked.tailnet_id, |asked| asked.node_id)?;
-        let revocation = Some(Nodes::delete_node(self, target).await?);
-        Ok(Response::new(DeleteNodeResponse { revocation }))
+        Ok(Response::new(Nodes::delete_node(self, target).await?))
     }
 
     async fn rename_node(
@@ -95,8 +89,8 @@ impl NodeService for Nodes {
         request: Request<RenameNodeRequest>,
     ) -> Result<Response<RenameNodeResponse>, Status> {
         let target = read_target(&request, |asked| asked.tailnet_id, |asked| asked.node_id)?;
-        let node = Nodes::rename_node(self, target, request.into_inner().name).await?;
-        Ok(Response::new(RenameNodeResponse { node: Some(node) }))
+        let renamed = Nodes::rename_node(self, target, request.into_inner().name);
+        Ok(Response::new(renamed.await?))
     }
 
     async fn set_tags(
@@ -104,8 +98,8 @@ impl NodeService for Nodes {
         request: Request<SetTagsRequest>,
     ) -> Result<Response<SetTagsResponse>, Status> {
         let target = read_target(&request, |asked| asked.tailnet_id, |asked| asked.node_id)?;
-        let node = Nodes::set_tags(self, target, request.into_inner().tags).await?;
-        Ok(Response::new(SetTagsResponse { node: Some(node) }))
+        let tagged = Nodes::set_tags(self, target, request.into_inner().tags);
+        Ok(Response::new(tagged.await?))
     }
 
     async fn set_approved_routes(
@@ -113,12 +107,8 @@ impl NodeService for Nodes {
         request: Request<SetApprovedRoutesRequest>,
     ) -> Result<Response<SetApprovedRoutesResponse>, Status> {
         let target = read_target(&request, |asked| asked.tailnet_id, |asked| asked.node_id)?;
-        let node = self
-            .approve_routes(target, &request.into_inner().routes)
-            .await?;
-        Ok(Response::new(SetApprovedRoutesResponse {
-            node: Some(node),
-        }))
+        let routes = request.into_inner().routes;
+        Ok(Response::new(self.approve_routes(target, &routes).await?))
     }
 
     async fn approve_node(
@@ -126,8 +116,7 @@ impl NodeService for Nodes {
         request: Request<ApproveNodeRequest>,
     ) -> Result<Response<ApproveNodeResponse>, Status> {
         let target = read_target(&request, |asked| asked.tailnet_id, |asked| asked.node_id)?;
-        let node = Nodes::approve_node(self, target).await?;
-        Ok(Response::new(ApproveNodeResponse { node: Some(node) }))
+        Ok(Response::new(Nodes::approve_node(self, target).await?))
     }
 
     async fn deny_node(
@@ -135,11 +124,7 @@ impl NodeService for Nodes {
         request: Request<DenyNodeRequest>,
     ) -> Result<Response<DenyNodeResponse>, Status> {
         let target = read_target(&request, |asked| asked.tailnet_id, |asked| asked.node_id)?;
-        let (node, revocation) = Nodes::deny_node(self, target).await?;
-        Ok(Response::new(DenyNodeResponse {
-            node: Some(node),
-            revocation: Some(revocation),
-        }))
+        Ok(Response::new(Nodes::deny_node(self, target).await?))
     }
 
     async fn disable_node(
@@ -147,11 +132,7 @@ impl NodeService for Nodes {
         request: Request<DisableNodeRequest>,
     ) -> Result<Response<DisableNodeResponse>, Status> {
         let target = read_target(&request, |asked| asked.tailnet_id, |asked| asked.node_id)?;
-        let (node, revocation) = Nodes::disable_node(self, target).await?;
-        Ok(Response::new(DisableNodeResponse {
-            node: Some(node),
-            revocation: Some(revocation),
-        }))
+        Ok(Response::new(Nodes::disable_node(self, target).await?))
     }
 
     async fn enable_node(
@@ -159,8 +140,7 @@ impl NodeService for Nodes {
         request: Request<EnableNodeRequest>,
     ) -> Result<Response<EnableNodeResponse>, Status> {
         let target = read_target(&request, |asked| asked.tailnet_id, |asked| asked.node_id)?;
-        let node = Nodes::enable_node(self, target).await?;
-        Ok(Response::new(EnableNodeResponse { node: Some(node) }))
+        Ok(Response::new(Nodes::enable_node(self, target).await?))
     }
 
     async fn set_node_expiry(
@@ -169,8 +149,7 @@ impl NodeService for Nodes {
     ) -> Result<Response<SetNodeExpiryResponse>, Status> {
         let target = read_target(&request, |asked| asked.tailnet_id, |asked| asked.node_id)?;
         let wanted = fields::read_expiry(request.get_ref().expiry)?;
-        let node = self.set_expiry(target, wanted).await?;
-        Ok(Response::new(SetNodeExpiryResponse { node: Some(node) }))
+        Ok(Response::new(self.set_expiry(target, wanted).await?))
     }
 
     async fn expire_nodes_of_pre_auth_key(
@@ -207,10 +186,8 @@ impl NodeService for Nodes {
         if updates.len() < count {
             return Err(RegistryError::invalid("updates", "name a node twice").into());
         }
-        let nodes = self.set_attributes(caller, tailnet, updates).await?;
-        Ok(Response::new(SetNodeAttributesResponse {
-            nodes: nodes.into_iter().map(describe_node).collect(),
-        }))
+        let changed = self.set_attributes(caller, tailnet, updates).await?;
+        Ok(Response::new(changed))
     }
 
     async fn list_node_attributes(

@@ -21,11 +21,7 @@ impl PreAuthKeyService for PreAuthKeys {
     ) -> Result<Response<CreatePreAuthKeyResponse>, Status> {
         let caller = Caller::of(&request)?.clone();
         let wanted = require_field("key", request.into_inner().key)?;
-        let (key, secret) = self.create_key(caller, wanted).await?;
-        Ok(Response::new(CreatePreAuthKeyResponse {
-            key: Some(key),
-            secret,
-        }))
+        Ok(Response::new(self.create_key(caller, wanted).await?))
     }
 
     async fn list_pre_auth_keys(
@@ -44,7 +40,6 @@ impl PreAuthKeyService for PreAuthKeys {
         let actor = Caller::of(&request)?.to_string();
         let RevokePreAuthKeyRequest { tailnet_id, id } = request.into_inner();
         let tailnet = read_tailnet_id(tailnet_id)?;
-        let key = self.revoke_key(actor, tailnet, id).await?;
-        Ok(Response::new(RevokePreAuthKeyResponse { key: Some(key) }))
+        Ok(Response::new(self.revoke_key(actor, tailnet, id).await?))
     }
 }

@@ -17,6 +17,7 @@ mod migrations;
 mod node_states;
 mod pace;
 mod registration;
+mod repeats;
 mod reports;
 mod request;
 mod required_rotation;

@@ -28,12 +28,7 @@ impl PolicyService for PolicyCompiler {
             expected_version: request.expected_version,
             is_strict: request.strict,
         };
-        let outcome = self.set_document(tailnet, document).await?;
-        Ok(Response::new(SetPolicyResponse {
-            version: outcome.version,
-            problems: convert_problems(outcome.problems),
-            warnings: convert_problems(outcome.warnings),
-        }))
+        Ok(Response::new(self.set_document(tailnet, document).await?))
     }
 
     async fn get_policy(
@@ -113,7 +108,7 @@ impl PolicyService for PolicyCompiler {
     }
 }
 
-fn convert_problems(problems: Vec<Problem>) -> Vec<PolicyProblem> {
+pub(crate) fn convert_problems(problems: Vec<Problem>) -> Vec<PolicyProblem> {
     let convert = |problem: Problem| {
         let Problem {
             line,

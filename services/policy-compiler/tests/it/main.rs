@@ -8,4 +8,5 @@ mod answers;
 mod attributes;
 mod compiler;
 mod groups;
+mod repeats;
 mod versions;

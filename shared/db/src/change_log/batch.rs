@@ -78,6 +78,7 @@ async fn commit_jobs(
         now: log.database.now_on(&mut transaction).await?,
         transaction,
         tailnet,
+        revision: Revision::ZERO,
         actor: String::new(),
         source: None,
         entries: Vec::new(),
@@ -93,7 +94,7 @@ async fn commit_jobs(
         mutation.tailnet = job.tailnet();
         job.actor().clone_into(&mut mutation.actor);
         mutation.source = job.source();
-        appends
+        mutation.revision = appends
             .lock_counter(&mut mutation.transaction, job.tailnet())
             .await?;
         any_succeeded |= run_in_savepoint(&mut mutation, job.as_mut()).await?;
@@ -150,15 +151,17 @@ struct Appends {
 }
 
 impl Appends {
+    /// Locks a tailnet's counter, unless it is; returns the revision so far.
     async fn lock_counter(
         &mut self,
         connection: &mut AnyConnection,
         tailnet: TailnetId,
-    ) -> Result<(), DatabaseError> {
-        if let Entry::Vacant(place) = self.counters.entry(tailnet) {
-            place.insert(Counter::lock(connection, tailnet).await?);
-        }
-        Ok(())
+    ) -> Result<Revision, DatabaseError> {
+        let counter = match self.counters.entry(tailnet) {
+            Entry::Occupied(place) => place.into_mut(),
+            Entry::Vacant(place) => place.insert(Counter::lock(connection, tailnet).await?),
+        };
+        Ok(counter.revision)
     }
 
     /// Gives a job's entries and audit rows their places; returns the revision after them.

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use bowline_ids::TailnetId;
+use bowline_ids::{Revision, TailnetId};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use sqlx::{Any, AnyConnection, Transaction};
@@ -15,6 +15,8 @@ pub struct Mutation {
     pub(super) transaction: Transaction<'static, Any>,
     pub(super) now: DateTime<Utc>,
     pub(super) tailnet: TailnetId,
+    /// The tailnet's revision before this change.
+    pub(super) revision: Revision,
     pub(super) actor: String,
     /// The address that asked for it, where that is known.
     pub(super) source: Option<IpAddr>,
@@ -38,6 +40,12 @@ impl Mutation {
     #[must_use]
     pub fn tailnet(&self) -> TailnetId {
         self.tailnet
+    }
+
+    /// Returns the revision after the entries that were recorded so far.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        Revision::new(self.revision.get() + self.entries.len() as u64)
     }
 
     /// Appends a change entry; entries get consecutive revisions in the order recorded.

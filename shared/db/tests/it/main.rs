@@ -18,6 +18,7 @@ mod group_commit;
 mod mutations;
 mod open;
 mod reads;
+mod repeats;
 mod runtime_end;
 mod schema_levels;
 mod soft;

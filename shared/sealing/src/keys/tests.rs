@@ -93,3 +93,20 @@ fn text_is_read_back_and_wrong_lines_are_named() {
     assert!(line(&format!("{}\nsecret", text.trim())).starts_with("line 4 "));
     assert!(line("bowline-sealing-key-AAAA").starts_with("line 1 "));
 }
+
+#[test]
+fn derived_keys_open_for_the_same_secret_and_purpose_alone() {
+    let key = |secret: &[u8], purpose: &[&str]| SealingKeys::derive(secret, purpose);
+    let sealed = key(b"0123456789abcdef", &["answer", "amira"]).seal("a", b"secret");
+    let opened = key(b"0123456789abcdef", &["answer", "amira"]).open("a", &sealed);
+    assert_eq!(&*opened.unwrap(), b"secret");
+    for other in [
+        key(b"0123456789abcdeg", &["answer", "amira"]),
+        key(b"0123456789abcdef", &["answer", "noor"]),
+        // Words are told apart.
+        key(b"0123456789abcdef", &["answeramira"]),
+        key(b"0123456789abcdef", &["answera", "mira"]),
+    ] {
+        assert!(other.open("a", &sealed).is_err());
+    }
+}

@@ -8,5 +8,6 @@
 )]
 
 mod histories;
+mod keys_made_once;
 mod one_off_keys;
 mod planted;
