@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use bowline_service_kit::{
-    Certificates, GrpcChannel, ServiceName, certificates::CertificateFiles, install_crypto_provider,
+    Certificates, GrpcChannel, IdempotencyKeys, ServiceName, certificates::CertificateFiles,
+    install_crypto_provider,
 };
 use clap::Args;
 use zeroize::Zeroizing;
@@ -12,6 +13,9 @@ use crate::failure::{Failure, FailureKind};
 
 /// What the options are listed under in each command's help.
 const HEADING: &str = "Where the server is";
+
+/// What the option about repeats is listed under.
+const REPEATING: &str = "Repeating a command";
 
 /// Where the server is.
 #[derive(Clone, Debug, Args)]
@@ -44,6 +48,11 @@ pub struct ConnectionArgs {
     /// Its key.
     #[arg(long, global = true, help_heading = HEADING, env = "BOWLINE_CERT_KEY")]
     key: Option<PathBuf>,
+    /// A name for what the command changes, so that it is done once however often it is sent: 16 to 64 random characters, such as a
+    /// UUID, new for each change. Given again with the same command, within a day, it answers as before. Each call has one of its
+    /// own when not given.
+    #[arg(long, global = true, help_heading = REPEATING, value_name = "KEY", value_parser = read_key)]
+    idempotency_key: Option<IdempotencyKeys>,
     /// Whose certificates are not taken although they are valid.
     #[arg(long, global = true, help_heading = HEADING, env = "BOWLINE_DENIED")]
     denied: Option<PathBuf>,
@@ -92,6 +101,11 @@ fn session_file_name(address: &str) -> String {
     name.trim_start_matches('.').to_owned()
 }
 
+fn read_key(text: &str) -> Result<IdempotencyKeys, String> {
+    let problem = "has to be 16 to 64 printable characters without spaces, random and new for each change: such as a UUID";
+    IdempotencyKeys::from_chosen(text).ok_or_else(|| problem.to_owned())
+}
+
 impl ConnectionArgs {
     /// Says whether the server is one of separate processes.
     pub fn is_remote(&self) -> bool {
@@ -105,8 +119,13 @@ impl ConnectionArgs {
         self.is_remote() || self.is_by_token()
     }
 
-    /// Returns a channel to a service.
+    /// Returns a channel to a service, on which each change is done once, also when its answer is lost on the way.
     pub fn connect_to(&self, service: ServiceName) -> Result<GrpcChannel, Failure> {
+        let keys = self.idempotency_key.clone().unwrap_or_default();
+        Ok(self.find_channel(service)?.with_idempotency_keys(keys))
+    }
+
+    fn find_channel(&self, service: ServiceName) -> Result<GrpcChannel, Failure> {
         if let Some(address) = &self.address {
             return self.connect_by_token(address);
         }

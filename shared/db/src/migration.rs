@@ -7,7 +7,7 @@ use crate::{DatabaseError, DatabaseOpenError, DatabaseOptions, SqlDialect, schem
 /// One numbered step of a schema, in both dialects.
 #[derive(Clone, Copy, Debug)]
 pub struct Migration {
-    /// `NNNN_what`: the number is its place in the list, from 1.
+    /// `NNNN_what`: numbers grow, and are not always the place in the list.
     pub name: &'static str,
     /// The statements for PostgreSQL.
     pub postgres: &'static str,

@@ -3,6 +3,7 @@
 mod administration;
 mod deadline;
 mod remote;
+mod repeats;
 mod replica_health;
 
 use std::convert::Infallible;
@@ -30,6 +31,7 @@ use administration::AdminConnector;
 pub use administration::{AdminAddressError, trusted_authorities};
 pub use remote::InvalidAddress;
 use remote::ReplicaSet;
+pub use repeats::IdempotencyKeys;
 
 /// A way to a service's RPCs: `XServiceClient::new(channel.clone())`.
 ///
@@ -37,7 +39,11 @@ use remote::ReplicaSet;
 /// (`tonic::Request::set_timeout`); an answering stream may live on. It carries the [`RequestId`](crate::RequestId) of the
 /// work that makes it. Clones share the connections.
 #[derive(Clone)]
-pub struct GrpcChannel(ChannelTransport);
+pub struct GrpcChannel {
+    transport: ChannelTransport,
+    /// Where calls that change something are done once, also when they are sent again.
+    keys: Option<IdempotencyKeys>,
+}
 
 #[derive(Clone)]
 enum ChannelTransport {
@@ -55,6 +61,15 @@ enum ChannelTransport {
         remote: ReplicaSet,
         authorization: HeaderValue,
     },
+}
+
+impl From<ChannelTransport> for GrpcChannel {
+    fn from(transport: ChannelTransport) -> Self {
+        Self {
+            transport,
+            keys: None,
+        }
+    }
 }
 
 /// Routes behind the layers that calls over the network pass as well.
@@ -80,7 +95,7 @@ impl DeferredServices {
     /// Returns a channel to the services, on which `caller` calls; until they are there every call is unavailable.
     #[must_use]
     pub fn channel_for(&self, caller: Caller) -> GrpcChannel {
-        GrpcChannel(ChannelTransport::Deferred {
+        GrpcChannel::from(ChannelTransport::Deferred {
             routes: Arc::clone(&self.0),
             caller,
         })
@@ -93,7 +108,7 @@ impl GrpcChannel {
     #[must_use]
     pub fn in_process(routes: Routes, caller: Caller) -> Self {
         let routes = add_layers(routes, None);
-        Self(ChannelTransport::InProcess { routes, caller })
+        Self::from(ChannelTransport::InProcess { routes, caller })
     }
 
     /// Returns a channel to the replicas of a service, each `host:port`, proven by certificates both ways.
@@ -111,7 +126,7 @@ impl GrpcChannel {
     ) -> Result<Self, InvalidAddress> {
         ReplicaSet::new(service, addresses, certificates)
             .map(ChannelTransport::Remote)
-            .map(Self)
+            .map(Self::from)
     }
 
     /// Returns a channel to the administration address `host:port` of a gateway, for whom a token stands. The gateway is
@@ -129,16 +144,26 @@ impl GrpcChannel {
         let authorization = HeaderValue::try_from(format!("Bearer {token}"));
         let mut authorization = authorization.map_err(|_| AdminAddressError::Token)?;
         authorization.set_sensitive(true);
-        Ok(Self(ChannelTransport::ByToken {
+        Ok(Self::from(ChannelTransport::ByToken {
             remote: ReplicaSet::at_administration(address, &connector)?,
             authorization,
         }))
     }
 
+    /// Gives each call of an administrator that changes something an idempotency key, and sends it once more when its answer is
+    /// lost: it is done once.
+    #[must_use]
+    pub fn with_idempotency_keys(self, keys: IdempotencyKeys) -> Self {
+        Self {
+            keys: Some(keys),
+            ..self
+        }
+    }
+
     /// Returns a channel to the admin socket at `path`.
     #[must_use]
     pub fn admin_socket(path: impl Into<std::path::PathBuf>) -> Self {
-        Self(ChannelTransport::Remote(ReplicaSet::at_admin_socket(
+        Self::from(ChannelTransport::Remote(ReplicaSet::at_admin_socket(
             path.into(),
         )))
     }
@@ -154,6 +179,12 @@ impl Service<http::Request<Body>> for GrpcChannel {
     }
 
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+        if let Some(keys) = &self.keys
+            && repeats::takes_key(request.uri().path())
+        {
+            let once = Self::from(self.transport.clone());
+            return repeats::send_until_answered(once, keys.next_key(), request).boxed();
+        }
         let call = trace::write_header(&mut request);
         let answer = self.send_request(request);
         if call.is_recorded() {
@@ -171,7 +202,7 @@ impl GrpcChannel {
     ) -> BoxFuture<'static, Result<http::Response<Body>, Status>> {
         let limit = deadline::call_limit(request.headers());
         let span = tracing::debug_span!("call", path = request.uri().path());
-        let answer = match &self.0 {
+        let answer = match &self.transport {
             ChannelTransport::InProcess { routes, caller } => {
                 request.extensions_mut().insert(caller.clone());
                 spawn_isolated(routes.clone().oneshot(request)).boxed()
@@ -245,7 +276,7 @@ async fn spawn_isolated(
 
 impl fmt::Debug for GrpcChannel {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
+        match &self.transport {
             ChannelTransport::InProcess { caller, .. }
             | ChannelTransport::Deferred { caller, .. } => {
                 write!(formatter, "GrpcChannel(as {caller})")

@@ -57,7 +57,8 @@ pub use certificates::{
     RenewError, note_certificate, note_ordered_certificate,
 };
 pub use channel::{
-    AdminAddressError, DeferredServices, GrpcChannel, InvalidAddress, trusted_authorities,
+    AdminAddressError, DeferredServices, GrpcChannel, IdempotencyKeys, InvalidAddress,
+    trusted_authorities,
 };
 pub use error_text::error_text;
 pub use file_watch::FileWatch;

@@ -22,6 +22,7 @@ mod imports;
 mod joined_device;
 mod policies;
 mod relay;
+mod repeats;
 mod serve;
 mod settings;
 mod sign_in;
