@@ -191,10 +191,7 @@ fn parse_end(text: &str) -> Result<Expiry, String> {
     }
     let after = time::parse_duration(text)
         .map_err(|problem| format!("{problem}, nor a time such as 2030-01-31T12:00:00Z"))?;
-    Ok(Expiry::ExpiresAfter(prost_types::Duration {
-        seconds: after.num_seconds(),
-        nanos: 0,
-    }))
+    Ok(Expiry::ExpiresAfter(time::whole_seconds(after)))
 }
 
 /// Reads a value, of the type that is given or that it looks like.

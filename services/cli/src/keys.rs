@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::{
     administer::{self, TailnetArg},
     connection::ConnectionArgs,
-    failure::{Failure, require_field},
+    failure::{Failure, FailureKind, require_field},
     output::{Printer, Row, join_texts, yes_mark},
     revocation, time,
 };
@@ -185,15 +185,19 @@ pub async fn run(
                 pre_approved: args.pre_approved,
                 tags: args.tags,
                 description: args.description,
-                expires_at: args.expires.map(time::from_now),
                 max_uses: args.max_uses.unwrap_or_default(),
                 max_uses_per_hour: args.max_uses_per_hour.unwrap_or_default(),
                 source_networks: args.sources,
                 ..PreAuthKey::default()
             };
-            let request = CreatePreAuthKeyRequest { key: Some(key) };
+            let request = CreatePreAuthKeyRequest {
+                key: Some(key),
+                expires_after: args.expires.map(time::whole_seconds),
+            };
             let answer = client.create_pre_auth_key(request).await?.into_inner();
-            let key = PreAuthKeyRow::from(require_field(answer.key, "key")?);
+            let made = require_field(answer.key, "key")?;
+            require_life(&made, args.expires)?;
+            let key = PreAuthKeyRow::from(made);
             printer.print_result(
                 &json!({ "secret": answer.secret, "key": key }),
                 &answer.secret,
@@ -215,6 +219,21 @@ pub async fn run(
         }
     }
     Ok(())
+}
+
+/// Refuses a key that was made for another time: a server of an earlier release does not know the field.
+fn require_life(made: &PreAuthKey, wanted: Option<TimeDelta>) -> Result<(), Failure> {
+    let (Some(wanted), Some(from), Some(to)) = (wanted, made.created_at, made.expires_at) else {
+        return Ok(());
+    };
+    if to.seconds - from.seconds == wanted.num_seconds() {
+        return Ok(());
+    }
+    let text = format!(
+        "the key {} ends at another time than was asked, revoke it: are this command and the server of the same release?",
+        made.id
+    );
+    Err(Failure::new(FailureKind::Failed, text))
 }
 
 /// Ends the keys of the nodes that a revoked key registered, and names them.

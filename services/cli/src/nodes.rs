@@ -12,7 +12,7 @@ use bowline_proto::key_registry::v1::{
 };
 use bowline_proto::{identity::v1::User, time::to_timestamp};
 use bowline_service_kit::GrpcChannel;
-use chrono::{DateTime, TimeDelta};
+use chrono::DateTime;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
@@ -107,18 +107,13 @@ fn parse_expiry(text: &str) -> Result<Expiry, String> {
     let after = time::parse_duration(text).map_err(|problem| {
         format!("{problem}, nor never, nor policy, nor a time such as 2030-01-31T12:00:00Z")
     })?;
-    Ok(Expiry::After(whole_seconds(after)))
+    Ok(Expiry::After(time::whole_seconds(after)))
 }
 
 fn parse_interval(text: &str) -> Result<Expiry, String> {
-    Ok(Expiry::Every(whole_seconds(time::parse_duration(text)?)))
-}
-
-fn whole_seconds(duration: TimeDelta) -> prost_types::Duration {
-    prost_types::Duration {
-        seconds: duration.num_seconds(),
-        nanos: 0,
-    }
+    Ok(Expiry::Every(time::whole_seconds(time::parse_duration(
+        text,
+    )?)))
 }
 
 /// Runs a command.

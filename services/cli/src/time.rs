@@ -1,7 +1,6 @@
 //! Times and durations as people and programs write them.
 
-use bowline_clock::{Clock as _, SystemClock};
-use bowline_proto::time::{from_timestamp, to_timestamp};
+use bowline_proto::time::from_timestamp;
 use chrono::{SecondsFormat, TimeDelta};
 use prost_types::Timestamp;
 
@@ -11,9 +10,12 @@ pub fn time_text(timestamp: Option<Timestamp>) -> Option<String> {
     Some(time.to_rfc3339_opts(SecondsFormat::Secs, true))
 }
 
-/// Returns the time now plus a duration.
-pub fn from_now(duration: TimeDelta) -> Timestamp {
-    to_timestamp(SystemClock.now() + duration)
+/// Returns a duration as servers read it.
+pub fn whole_seconds(duration: TimeDelta) -> prost_types::Duration {
+    prost_types::Duration {
+        seconds: duration.num_seconds(),
+        nanos: 0,
+    }
 }
 
 /// The longest duration anything takes: 100 years, in seconds.

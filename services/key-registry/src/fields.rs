@@ -11,7 +11,7 @@ use crate::{
     domain::{
         attributes::{AttributeChanges, AttributeEnd, MOST_ATTRIBUTES, WantedAttribute},
         from_timestamp,
-        key::WantedExpiry,
+        key::{LONGEST_LIFE, WantedExpiry},
     },
     error::RegistryError,
 };
@@ -73,6 +73,17 @@ pub fn read_expiry(asked: Option<Expiry>) -> Result<WantedExpiry, RegistryError>
         Expiry::ByPolicy(true) => Ok(WantedExpiry::ByPolicy),
         Expiry::ByPolicy(false) => Err(RegistryError::invalid("by_policy", "is true or not given")),
     }
+}
+
+/// Reads how long a new key lives.
+///
+/// # Errors
+///
+/// When it is no time, or too long.
+pub fn read_life(life: prost_types::Duration) -> Result<TimeDelta, RegistryError> {
+    read_duration(life)
+        .filter(|life| (TimeDelta::seconds(1)..=LONGEST_LIFE).contains(life))
+        .ok_or_else(|| RegistryError::invalid("expires_after", "is from a second to 100 years"))
 }
 
 fn read_duration(duration: prost_types::Duration) -> Option<TimeDelta> {

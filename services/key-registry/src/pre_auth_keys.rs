@@ -39,11 +39,12 @@ impl PreAuthKeys {
         Self { log, services }
     }
 
-    /// Makes a key, and returns it with its text, which is not kept.
+    /// Makes a key, which lives so long or ends when it says, and returns it with its text, which is not kept.
     pub(crate) async fn create_key(
         &self,
         caller: Caller,
         wanted: PreAuthKey,
+        life: Option<TimeDelta>,
     ) -> Result<CreatePreAuthKeyResponse, RegistryError> {
         let tailnet = read_tailnet_id(wanted.tailnet_id)?;
         let policy = self.check_owner(&wanted).await?.key_policy;
@@ -60,7 +61,10 @@ impl PreAuthKeys {
             .mutate_once(tailnet, caller.to_string(), move |mutation| {
                 Box::pin(async move {
                     let now = mutation.now();
-                    let ends = wanted.expires_at.and_then(domain::from_timestamp);
+                    let ends = match life {
+                        Some(life) => Some(now + life),
+                        None => wanted.expires_at.and_then(domain::from_timestamp),
+                    };
                     let ends = key_policy::choose_end(&rules, ends, DEFAULT_LIFETIME, now)?;
                     if ends <= now {
                         return Err(RegistryError::invalid(

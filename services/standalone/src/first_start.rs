@@ -88,7 +88,10 @@ pub async fn prepare_first_start(
         expires_at: Some(to_timestamp(now + LIFETIME)),
         ..PreAuthKey::default()
     };
-    let request = CreatePreAuthKeyRequest { key: Some(key) };
+    let request = CreatePreAuthKeyRequest {
+        key: Some(key),
+        ..CreatePreAuthKeyRequest::default()
+    };
     let answer = keys.create_pre_auth_key(request).await?;
     let key = answer.into_inner().secret;
     let link = make_link(identity, &user).await?;

@@ -349,7 +349,10 @@ impl TestedTailnet {
 
 pub(crate) async fn create_key(channel: GrpcChannel, key: PreAuthKey) -> Result<IssuedKey, Status> {
     let is_one_off = !key.reusable;
-    let request = CreatePreAuthKeyRequest { key: Some(key) };
+    let request = CreatePreAuthKeyRequest {
+        key: Some(key),
+        ..CreatePreAuthKeyRequest::default()
+    };
     let made = PreAuthKeyServiceClient::new(channel)
         .create_pre_auth_key(request)
         .await?

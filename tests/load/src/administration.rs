@@ -98,7 +98,10 @@ impl Administration {
             ..PreAuthKey::default()
         };
         let mut keys = PreAuthKeyServiceClient::new(self.channels.registry.clone());
-        let request = CreatePreAuthKeyRequest { key: Some(key) };
+        let request = CreatePreAuthKeyRequest {
+            key: Some(key),
+            ..CreatePreAuthKeyRequest::default()
+        };
         let made = keys.create_pre_auth_key(request).await?;
         self.auth_keys.push(made.into_inner().secret);
         self.users.push(user);

@@ -26,7 +26,10 @@ impl TestServices {
             key.tailnet_id
         };
         let key = PreAuthKey { tailnet_id, ..key };
-        let request = CreatePreAuthKeyRequest { key: Some(key) };
+        let request = CreatePreAuthKeyRequest {
+            key: Some(key),
+            ..CreatePreAuthKeyRequest::default()
+        };
         let mut keys = PreAuthKeyServiceClient::new(self.admin());
         let made = keys.create_pre_auth_key(request).await.unwrap();
         made.into_inner().secret

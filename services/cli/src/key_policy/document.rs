@@ -6,7 +6,6 @@ use bowline_proto::identity::v1::{
     ApprovalRule, ApprovalWebhook, KeyPolicy, LoginRules, PreAuthKeyRules, RotationRules,
     TagRotation, UserRules,
 };
-use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use crate::time;
@@ -37,7 +36,7 @@ impl ApprovalWebhookPart {
         let deadline = deadline.map_err(|problem| format!("deadline: {problem}"))?;
         Ok(ApprovalWebhook {
             webhook_id: self.webhook,
-            deadline: Some(whole_seconds(deadline)),
+            deadline: Some(time::whole_seconds(deadline)),
         })
     }
 }
@@ -65,7 +64,7 @@ impl RotationPart {
         let read = |of: &str, text: &str| {
             let interval = time::parse_duration(text);
             let interval = interval.map_err(|problem| format!("rotation of {of}: {problem}"))?;
-            Ok::<_, String>(Some(whole_seconds(interval)))
+            Ok::<_, String>(Some(time::whole_seconds(interval)))
         };
         let interval = self.interval.as_deref();
         let interval = interval.map(|text| read("devices without tags", text));
@@ -90,13 +89,6 @@ impl From<RotationRules> for RotationPart {
                 .map(|rule| (rule.tag, rule.interval.map(text).unwrap_or_default()))
                 .collect(),
         }
-    }
-}
-
-fn whole_seconds(duration: TimeDelta) -> prost_types::Duration {
-    prost_types::Duration {
-        seconds: duration.num_seconds(),
-        nanos: 0,
     }
 }
 
@@ -198,7 +190,7 @@ impl KeyPolicyDocument {
                 only_tagged: pre_auth_keys.only_tagged,
                 only_ephemeral: pre_auth_keys.only_ephemeral,
                 only_one_off: pre_auth_keys.only_one_off,
-                max_lifetime: lifetime.map(whole_seconds),
+                max_lifetime: lifetime.map(time::whole_seconds),
                 max_uses: pre_auth_keys.max_uses,
                 max_uses_per_hour: pre_auth_keys.max_uses_per_hour,
                 source_networks: pre_auth_keys.source_networks,

@@ -118,6 +118,20 @@ async fn a_command_with_a_key_of_its_own_is_done_once() {
     let other = ["--idempotency-key", key, "groups", "create", "dev"];
     let said = installation.bowline(&other).await;
     said.failed(1, "was used for another request");
+    let key = "8f5d1b2c-6c1b-4c8e-9f0a-4f7c2a5e3d4e";
+    let owner = ["users", "create", "amira@example.com"];
+    installation.json(&owner).await;
+    let create = [
+        "--idempotency-key",
+        key,
+        "keys",
+        "create",
+        "--user",
+        "amira@example.com",
+    ];
+    let create = [&create[..], &["--expires", "2d"]].concat();
+    let made = installation.json(&create).await;
+    assert_eq!(installation.json(&create).await, made);
     let short = ["--idempotency-key", "short", "groups", "create", "dev"];
     let said = installation.bowline(&short).await;
     assert_eq!(said.code, 2, "{}", said.error);

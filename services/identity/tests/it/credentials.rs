@@ -294,6 +294,7 @@ async fn clients_get_tokens_for_an_hour_that_end_with_them(services: TestService
             user_id,
             ..PreAuthKey::default()
         }),
+        ..CreatePreAuthKeyRequest::default()
     };
     keys.create_pre_auth_key(key("tag:ci", 0)).await.unwrap();
     assert_denied(
@@ -509,6 +510,7 @@ async fn it_admins_give_the_tags_that_are_theirs(services: TestServices) {
             tags: vec![tag.to_owned()],
             ..PreAuthKey::default()
         }),
+        ..CreatePreAuthKeyRequest::default()
     };
     keys.create_pre_auth_key(key("tag:own")).await.unwrap();
     let refused = keys.create_pre_auth_key(key("tag:prod")).await.unwrap_err();

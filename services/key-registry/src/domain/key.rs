@@ -73,7 +73,7 @@ pub enum WantedExpiry {
 }
 
 /// How far ahead an end may be: clients read no year of five digits.
-const LONGEST_LIFE: TimeDelta = TimeDelta::days(100 * 365);
+pub const LONGEST_LIFE: TimeDelta = TimeDelta::days(100 * 365);
 
 /// Says when a node's key ends, unless it has: then only a login makes the node good again.
 pub fn set_expiry(

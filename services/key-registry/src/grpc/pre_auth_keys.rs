@@ -9,7 +9,7 @@ use bowline_service_kit::Caller;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    fields::{read_tailnet_id, require_field},
+    fields::{read_life, read_tailnet_id, require_field},
     pre_auth_keys::PreAuthKeys,
 };
 
@@ -20,8 +20,10 @@ impl PreAuthKeyService for PreAuthKeys {
         request: Request<CreatePreAuthKeyRequest>,
     ) -> Result<Response<CreatePreAuthKeyResponse>, Status> {
         let caller = Caller::of(&request)?.clone();
-        let wanted = require_field("key", request.into_inner().key)?;
-        Ok(Response::new(self.create_key(caller, wanted).await?))
+        let CreatePreAuthKeyRequest { key, expires_after } = request.into_inner();
+        let wanted = require_field("key", key)?;
+        let life = expires_after.map(read_life).transpose()?;
+        Ok(Response::new(self.create_key(caller, wanted, life).await?))
     }
 
     async fn list_pre_auth_keys(

@@ -7,12 +7,13 @@ use bowline_proto::key_registry::v1::{
     pre_auth_key_service_client::PreAuthKeyServiceClient, register_response::Outcome,
 };
 use bowline_test_support::{TestServices, on_both};
-use tonic::Code;
+use tonic::{Code, Status};
 
 use crate::request::with_key;
 
 on_both!(TestServices::start =>
     keys_with_tags_that_the_policy_does_not_define_are_refused_when_made_and_when_used,
+    a_key_lives_as_long_as_was_asked,
     each_address_of_a_policy_s_pool_is_given_and_the_pool_is_named_when_none_is_left,
     one_exit_route_stands_for_both,
     names_follow_hostnames_only_where_these_change,
@@ -100,7 +101,10 @@ async fn keys_with_tags_that_the_policy_does_not_define_are_refused_when_made_an
             reusable: true,
             ..PreAuthKey::default()
         };
-        let request = CreatePreAuthKeyRequest { key: Some(key) };
+        let request = CreatePreAuthKeyRequest {
+            key: Some(key),
+            ..CreatePreAuthKeyRequest::default()
+        };
         let mut keys = PreAuthKeyServiceClient::new(services.admin());
         keys.create_pre_auth_key(request).await
     };
@@ -126,6 +130,32 @@ async fn keys_with_tags_that_the_policy_does_not_define_are_refused_when_made_an
         "{}",
         refused.text
     );
+}
+
+async fn a_key_lives_as_long_as_was_asked(services: TestServices) {
+    let make = async |seconds: i64| {
+        let request = CreatePreAuthKeyRequest {
+            key: Some(PreAuthKey {
+                tailnet_id: services.tailnet,
+                user_id: services.user.id,
+                ..PreAuthKey::default()
+            }),
+            expires_after: Some(prost_types::Duration { seconds, nanos: 0 }),
+        };
+        let mut keys = PreAuthKeyServiceClient::new(services.admin());
+        let made = keys.create_pre_auth_key(request).await?.into_inner().key;
+        let made = made.unwrap();
+        Ok::<_, Status>(made.expires_at.unwrap().seconds - made.created_at.unwrap().seconds)
+    };
+    let century = 100 * 365 * 86_400;
+    for life in [1, 7_200, century] {
+        assert_eq!(make(life).await.unwrap(), life);
+    }
+    for life in [-1, 0, century + 1, i64::MAX] {
+        let refused = make(life).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{life}");
+        assert!(refused.message().contains("expires_after"), "{refused}");
+    }
 }
 
 async fn each_address_of_a_policy_s_pool_is_given_and_the_pool_is_named_when_none_is_left(

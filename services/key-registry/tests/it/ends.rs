@@ -184,7 +184,10 @@ async fn nodes_of_a_deleted_tailnet_go_with_it(services: TestServices) {
         tags: vec!["tag:web".to_owned()],
         ..PreAuthKey::default()
     };
-    let request = CreatePreAuthKeyRequest { key: Some(key) };
+    let request = CreatePreAuthKeyRequest {
+        key: Some(key),
+        ..CreatePreAuthKeyRequest::default()
+    };
     let mut keys = PreAuthKeyServiceClient::new(services.admin());
     let secret = keys
         .create_pre_auth_key(request)

@@ -56,7 +56,10 @@ async fn try_key(services: &TestServices, key: PreAuthKey) -> Result<PreAuthKey,
         ..key
     };
     let mut keys = PreAuthKeyServiceClient::new(services.admin());
-    let request = CreatePreAuthKeyRequest { key: Some(key) };
+    let request = CreatePreAuthKeyRequest {
+        key: Some(key),
+        ..CreatePreAuthKeyRequest::default()
+    };
     let made = keys.create_pre_auth_key(request).await?;
     Ok(made.into_inner().key.unwrap())
 }
@@ -193,6 +196,7 @@ async fn limits_that_can_not_be_are_refused(services: TestServices) {
             tailnet_id: services.tailnet,
             ..PreAuthKey::default()
         }),
+        ..CreatePreAuthKeyRequest::default()
     };
     let mut keys = PreAuthKeyServiceClient::new(services.admin());
     let refused = keys.create_pre_auth_key(nobody_s).await.unwrap_err();

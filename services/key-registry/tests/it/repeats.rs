@@ -39,6 +39,7 @@ fn wanted_key(services: &TestServices) -> CreatePreAuthKeyRequest {
             reusable: true,
             ..PreAuthKey::default()
         }),
+        ..CreatePreAuthKeyRequest::default()
     }
 }
 

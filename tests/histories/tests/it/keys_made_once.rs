@@ -48,6 +48,7 @@ async fn keys_are_made_once_whenever_a_replica_crashes(services: TestReplicas) {
                 user_id: tailnet.user_id(0),
                 ..PreAuthKey::default()
             }),
+            ..CreatePreAuthKeyRequest::default()
         };
         let ask = async |path: CallPath| {
             let mut request = path.request(request.clone());
