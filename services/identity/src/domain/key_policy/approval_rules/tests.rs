@@ -60,7 +60,7 @@ fn rules_that_can_not_be_are_refused_by_name() {
                 users: list(""),
                 ..rule()
             }],
-            "empty value among its users",
+            "empty value among its users: leave it out",
         ),
         (
             vec![ApprovalRule {
@@ -88,7 +88,7 @@ fn rules_that_can_not_be_are_refused_by_name() {
                 users: vec!["a".to_owned(); 101],
                 ..rule()
             }],
-            "more than 100 users",
+            "more than 100 users: name groups or networks",
         ),
         (
             (0..51)
@@ -97,7 +97,7 @@ fn rules_that_can_not_be_are_refused_by_name() {
                     ..rule()
                 })
                 .collect(),
-            "more than 50",
+            "more than 50: one rule may name several",
         ),
     ] {
         let mut wrong: Vec<_> = wrong;

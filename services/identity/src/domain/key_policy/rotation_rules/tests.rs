@@ -33,8 +33,14 @@ fn what_is_no_rule_is_refused_with_its_place() {
         ),
         (vec![tag("tag:web", None)], "without an interval"),
         (vec![tag("tag:web", after(59))], "between a minute"),
-        (vec![tag("tag:web", after(60)); 2], "more than once"),
-        (vec![tag("tag:web", after(60)); 101], "more than 100"),
+        (
+            vec![tag("tag:web", after(60)); 2],
+            "more than once: leave all but one out",
+        ),
+        (
+            vec![tag("tag:web", after(60)); 101],
+            "more than 100: leave out those",
+        ),
     ] {
         let mut rules = RotationRules {
             interval: None,
