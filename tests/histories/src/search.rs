@@ -36,7 +36,7 @@ impl DatabaseKind {
 /// What a search came to.
 #[derive(Clone, Debug, Default)]
 pub struct SearchOutcome {
-    /// A history that fails, as short as it got.
+    /// A history that fails.
     pub found: Option<FailingHistory>,
     /// How many histories were run.
     pub histories: usize,
@@ -57,6 +57,8 @@ pub struct HistorySearch {
     pub rounds: usize,
     /// The bug that is planted.
     pub bug: Option<PlantedBug>,
+    /// Whether a history that fails is made as short as it gets.
+    pub is_shortened: bool,
 }
 
 impl HistorySearch {
@@ -95,7 +97,10 @@ impl HistorySearch {
                     history,
                     failure,
                 };
-                searched.found = Some(self.shorten(found).await);
+                searched.found = Some(match self.is_shortened {
+                    true => self.shorten(found).await,
+                    false => found,
+                });
                 return searched;
             }
             done += count;

@@ -39,13 +39,14 @@ async fn postgres_is_as_the_model_says() {
 }
 
 async fn check_histories(database: DatabaseKind) {
-    let histories = choose_size(50, 5_000);
+    let histories = choose_size(80, 5_000);
     let search = HistorySearch {
         database,
         histories,
         batch: 250,
-        rounds: 30,
+        rounds: choose_size(20, 30),
         bug: None,
+        is_shortened: true,
     };
     let searched = search.find_failure().await;
     if let Some(found) = searched.found {
