@@ -2,14 +2,13 @@
 
 use bowline_proto::access::{Area, Role, RpcRule, Scope, rules};
 use bowline_service_kit::{CALL_DENIED, status_reason};
-use bowline_test_support::{TestServices, TokenChannel, on_both};
+use bowline_test_servers::TestDatabase;
+use bowline_test_support::{TestServices, TokenChannel};
 use bytes::{Buf, BufMut};
 use tonic::{
     Code, Request, Status,
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
 };
-
-on_both!(TestServices::start => each_rpc_serves_the_tokens_that_its_rule_names_and_no_others);
 
 const ROLES: [Role; 7] = [
     Role::Owner,
@@ -30,7 +29,10 @@ enum CallOutcome {
     Refused,
 }
 
-async fn each_rpc_serves_the_tokens_that_its_rule_names_and_no_others(services: TestServices) {
+/// What a token may do hangs on no database.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_rpc_serves_the_tokens_that_its_rule_names_and_no_others() {
+    let services = TestServices::start(TestDatabase::sqlite().unwrap()).await;
     let scopes: Vec<String> = Area::ALL
         .into_iter()
         .flat_map(|area| [Scope::to_change(area), Scope::to_read(area)])
