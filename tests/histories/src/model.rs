@@ -8,8 +8,9 @@ mod nodes;
 mod orders;
 mod registration;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use bowline_proto::key_registry::v1::RefusalReason;
 use chrono::{DateTime, TimeDelta, Utc};
 use tonic::Code;
 
@@ -44,6 +45,8 @@ pub struct KeyModel {
     nodes: Vec<ModelNode>,
     /// Every key that a node ever had, and whose machine's: none of them is bound again.
     bound: BTreeMap<NodeKeyNumber, Machine>,
+    /// Those of them that were bound by calls which are under way.
+    bound_now: BTreeSet<NodeKeyNumber>,
     keys: BTreeMap<KeyNumber, ModelKey>,
     logins: Vec<ModelLogin>,
     suspended: [bool; SIGNING_USER as usize + 1],
@@ -80,6 +83,7 @@ impl KeyModel {
             rules,
             nodes: Vec::new(),
             bound: BTreeMap::new(),
+            bound_now: BTreeSet::new(),
             keys: BTreeMap::new(),
             logins: Vec::new(),
             suspended: [false; SIGNING_USER as usize + 1],
@@ -153,6 +157,11 @@ impl KeyModel {
         self.rules.locked && !node.signed
     }
 
+    /// Notes that all calls so far are answered.
+    pub fn end_calls(&mut self) {
+        self.bound_now.clear();
+    }
+
     /// Does a call, and returns the answer that it has.
     pub fn answer(&mut self, call: &KeyCall) -> KeyVerdict {
         match call {
@@ -206,6 +215,13 @@ impl KeyModel {
             (KeyVerdict::Registered(key), KeyAnswer::Registered { id, .. }) => {
                 let node = self.nodes.iter_mut().find(|node| node.key == *key);
                 node.is_some_and(|node| *node.id.get_or_insert(*id) == *id)
+            }
+            // Of two requests for a key, one can be let in just before its user is suspended, while the other hears of that and
+            // looks for the key before it is bound.
+            (KeyVerdict::Registered(key), KeyAnswer::Refused(RefusalReason::UserSuspended)) => {
+                let node = self.nodes.iter().find(|node| node.key == *key);
+                let owner = node.and_then(|node| node.owner.user);
+                self.bound_now.contains(key) && owner.is_some_and(|user| self.is_suspended(user))
             }
             (KeyVerdict::KeyExpired { has_node }, KeyAnswer::KeyExpired { id }) => {
                 *has_node == id.is_some()

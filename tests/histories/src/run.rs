@@ -254,6 +254,7 @@ impl<'s> HistoryRun<'s> {
         let possible = explain_answers(&self.models, &listed);
         if !possible.is_empty() {
             self.models = possible;
+            self.models.iter_mut().for_each(KeyModel::end_calls);
             return Ok(());
         }
         let mut text = String::from("no order explains:");

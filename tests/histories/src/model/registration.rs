@@ -57,6 +57,7 @@ impl KeyModel {
             None => self.make_node(call, &registrant),
         }
         self.bound.insert(key, call.machine);
+        self.bound_now.insert(key);
         KeyVerdict::Registered(key)
     }
 
