@@ -51,7 +51,10 @@ fn client_tells_its_user_why_the_key_policy_does_not_let_it_join_and_what_to_do(
 
     // A login.
     server
-        .set_key_policy(r#"{"logins": {"no_new_nodes": true}}"#)
+        .set_key_policy(
+            // The client goes on trying with the key by itself.
+            r#"{"pre_auth_keys": {"only_one_off": true}, "logins": {"no_new_nodes": true}}"#,
+        )
         .unwrap();
     let (login, waiting) = client.begin_login(&server.url, "c1").unwrap();
     let approve = ["logins", "approve", &login, "--user", "owner@home"];
