@@ -7,6 +7,7 @@ mod inputs;
 mod key_index;
 mod late_nodes;
 mod progress_queue;
+mod publish_pace;
 mod sessions;
 mod stamps;
 mod traces;

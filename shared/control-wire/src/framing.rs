@@ -1,6 +1,9 @@
 //! Frames of a map response: `u32` little-endian length, then the payload (protocol section 7.1).
 
+use std::cell::RefCell;
+
 use bytes::{BufMut, Bytes, BytesMut};
+use zstd::bulk::Compressor;
 
 /// How payloads are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,6 +28,11 @@ pub enum FrameError {
 /// The level that is fastest and smallest for netmaps.
 const LEVEL: i32 = 1;
 
+thread_local! {
+    /// The compressor of this thread: to make one costs more than most frames.
+    static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
+}
+
 /// Returns a payload, compressed as wanted.
 ///
 /// # Errors
@@ -33,7 +41,13 @@ const LEVEL: i32 = 1;
 pub fn encode_payload(json: &[u8], compression: Compression) -> Result<Vec<u8>, FrameError> {
     match compression {
         Compression::None => Ok(json.to_vec()),
-        Compression::Zstd => Ok(zstd::bulk::compress(json, LEVEL)?),
+        Compression::Zstd => COMPRESSOR.with_borrow_mut(|kept| {
+            let compressor = match kept {
+                Some(compressor) => compressor,
+                None => kept.insert(Compressor::new(LEVEL)?),
+            };
+            Ok(compressor.compress(json)?)
+        }),
     }
 }
 

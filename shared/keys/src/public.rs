@@ -40,10 +40,17 @@ fn hex_digit(character: u8) -> Result<u8, KeyError> {
     }
 }
 
-fn write_hex(bytes: &[u8], formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-    bytes
-        .iter()
-        .try_for_each(|byte| write!(formatter, "{byte:02x}"))
+/// Returns bytes as lower-case hexadecimal digits after a prefix. Netmaps have so many keys that formatting each byte counts.
+fn to_text(prefix: &str, bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = String::with_capacity(prefix.len() + 2 * bytes.len());
+    text.push_str(prefix);
+    for byte in bytes {
+        for digit in [byte >> 4, byte & 0xf] {
+            text.push(char::from(DIGITS[usize::from(digit)]));
+        }
+    }
+    text
 }
 
 macro_rules! public_key {
@@ -88,22 +95,20 @@ macro_rules! public_key {
             /// Returns the form without prefix: 64 lower-case hexadecimal digits.
             #[must_use]
             pub fn to_hex(&self) -> String {
-                self.to_string().split_off(Self::PREFIX.len())
+                to_text("", &self.0)
             }
         }
 
         impl fmt::Display for $name {
             fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str(Self::PREFIX)?;
-                write_hex(&self.0, formatter)
+                formatter.write_str(&to_text(Self::PREFIX, &self.0))
             }
         }
 
         impl fmt::Debug for $name {
             /// Writes the prefix and the first 8 digits: enough to tell keys apart in a log.
             fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str(Self::PREFIX)?;
-                write_hex(&self.0[..4], formatter)?;
+                formatter.write_str(&to_text(Self::PREFIX, &self.0[..4]))?;
                 formatter.write_str("…")
             }
         }
@@ -127,7 +132,7 @@ macro_rules! public_key {
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
+                serializer.serialize_str(&to_text(Self::PREFIX, &self.0))
             }
         }
 

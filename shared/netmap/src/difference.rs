@@ -28,14 +28,17 @@
 //! An example: node 2 of class A moves to class B. Row "a node": class A and class B and all that see them look again.
 //! Node 2 compares all its peers, every other node that looks compares node 2 alone. Nothing else is read.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bowline_ids::{NodeId, UserId};
 use bowline_proto::policy::v1::{Class, FilterRule, Route, Settings};
 
 use crate::{
     change_set::ChangeSet,
-    view::{ClassId, SettingsId, ShownNode, SourceListKey, View, ssh_source_lists},
+    view::{ClassId, SettingsId, ShownNode, SourceListKey, View, see_each_other, ssh_source_lists},
     view_at::ViewAt,
 };
 
@@ -57,7 +60,16 @@ pub struct Difference {
     /// Classes whose nodes may look otherwise to those who see them.
     seen_classes: BTreeSet<ClassId>,
     /// Users whose devices may look otherwise to each other.
-    seen_users: BTreeSet<UserId>,
+    seen_users: BTreeMap<UserId, ChangedDevices>,
+}
+
+/// Which devices of a user may look otherwise to its others.
+#[derive(Clone, Debug)]
+enum ChangedDevices {
+    /// Some of these classes, which they were in before, too. They have been the user's, and shown, all the time.
+    Steady(BTreeSet<ClassId>),
+    /// Any.
+    Any,
 }
 
 /// Nodes, given by their classes or one by one.
@@ -135,8 +147,8 @@ impl Difference {
         self.changed_for_itself.insert(id);
         for shown in was.into_iter().chain(now) {
             self.seen_classes.insert(shown.class);
-            self.seen_users.extend(shown.user());
         }
+        self.add_device(was, now);
         if offered_addresses(was) != offered_addresses(now) {
             let both = was.into_iter().chain(now);
             let addresses = both.flat_map(ShownNode::addresses);
@@ -167,6 +179,23 @@ impl Difference {
                 || filter(before, was) == filter(ViewAt::now(before.view), now));
         if !has_filter_alike {
             self.whole_filter.nodes.insert(id);
+        }
+    }
+
+    /// Notes which other devices of its user a node may look otherwise to.
+    fn add_device(&mut self, was: Option<&ShownNode>, now: Option<&ShownNode>) {
+        let belongs = |shown: &ShownNode| (shown.class, shown.user(), shown.offered);
+        let is_steady = was.map(belongs) == now.map(belongs);
+        for shown in was.into_iter().chain(now) {
+            let Some(user) = shown.user() else { continue };
+            let changed = self.seen_users.entry(user);
+            let changed = changed.or_insert_with(|| ChangedDevices::Steady(BTreeSet::new()));
+            match changed {
+                ChangedDevices::Steady(classes) if is_steady => {
+                    classes.insert(shown.class);
+                }
+                _ => *changed = ChangedDevices::Any,
+            }
         }
     }
 
@@ -211,7 +240,9 @@ impl Difference {
             }
             if let Some(shown) = view.nodes.get(&node) {
                 self.seen_classes.insert(shown.class);
-                self.seen_users.extend(shown.user());
+                let user = shown.user().into_iter();
+                self.seen_users
+                    .extend(user.map(|user| (user, ChangedDevices::Any)));
             }
         }
     }
@@ -239,7 +270,7 @@ impl Difference {
                 concerned.extend(view.compiled.peer_classes(class));
             }
         }
-        for user in &self.seen_users {
+        for user in self.seen_users.keys() {
             concerned.extend(classes_of_user(view, *user));
         }
         for node in changes.nodes.keys() {
@@ -267,18 +298,35 @@ impl Difference {
     }
 
     /// Says whether each node of a class is told the same as this one: not what concerns its own node, its user, its
-    /// user's devices, or what it sees otherwise than its class.
+    /// user's devices where not the whole class sees them, or what it sees otherwise than its class.
     #[must_use]
     pub fn tells_class_alike(&self, view: &View, own: &ShownNode) -> bool {
         let changes = &self.changes;
         let settings = view.compiled.settings.get(&own.settings);
-        let is_close = |user| changes.users.contains(&user) || self.seen_users.contains(&user);
+        let is_close =
+            |user| changes.users.contains(&user) || self.has_own_devices(view, own.class, user);
         changes.is_of_nodes_only()
             && !changes.nodes.contains_key(&own.id)
             && !own.user().is_some_and(is_close)
             && own.usable_routes().next().is_none()
             && settings.is_none_or(|settings| !settings.hide_ipv4)
             && !self.own_rules_have_moved_address(view, own)
+    }
+
+    /// Says whether a node of a class may be told of devices of its user what its class is not told.
+    fn has_own_devices(&self, view: &View, class: ClassId, user: UserId) -> bool {
+        let class_of = |id| view.compiled.classes.get(&id);
+        match self.seen_users.get(&user) {
+            None => false,
+            Some(ChangedDevices::Any) => true,
+            Some(ChangedDevices::Steady(classes)) => {
+                let is_seen = |other| {
+                    let both = class_of(class).zip(class_of(other));
+                    both.is_some_and(|(class, other)| see_each_other(class, other))
+                };
+                !classes.iter().all(|other| is_seen(*other))
+            }
+        }
     }
 
     /// Says whether an address of a source list came or went with its node.
@@ -344,3 +392,6 @@ fn add_classes_with_list(view: &View, key: SourceListKey, concerned: &mut BTreeS
     let nodes = settings.flat_map(|settings| view.nodes_with_settings(settings));
     concerned.extend(nodes.filter_map(|node| view.nodes.get(&node).map(|shown| shown.class)));
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,12 +22,11 @@ use super::{
     FollowerEnds, Progress, Tailnet,
     inputs::{LocalInputs, WaitingInputs},
     late_nodes::LateNodes,
+    publish_pace::{ChangeKind, PublishPace},
     stamps::{NewestStamp, StampVerdict},
     traces::AppliedChanges,
 };
 
-/// The least time between two views: what happens meanwhile is published together.
-const PUBLISH_INTERVAL: Duration = Duration::from_millis(3);
 /// How long to wait before the compiler is asked again; longer after a replica that lags, because each answer is a
 /// whole output.
 const RETRY: Duration = Duration::from_millis(200);
@@ -52,6 +51,16 @@ enum FollowerEvent {
 }
 
 impl FollowerEvent {
+    fn kind(&self) -> ChangeKind {
+        match self {
+            // It brings what differs of both states.
+            Self::Registry(Update::Changes(changes, _)) if changes.entries.is_empty() => {
+                ChangeKind::Soft
+            }
+            _ => ChangeKind::Hard,
+        }
+    }
+
     /// Returns the spans that committed what it says.
     fn origins(&self) -> Vec<TraceParent> {
         match self {
@@ -238,29 +247,36 @@ impl Follower {
     async fn run(mut self, mut events: mpsc::Receiver<FollowerEvent>, inputs: Arc<LocalInputs>) {
         let mut checks = tokio::time::interval(LATE_CHECK);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut publish_at = Instant::now();
-        let mut dirty = false;
+        let mut pace = PublishPace::new(Instant::now());
         loop {
-            tokio::select! {
-                Some(event) = events.recv() => self.apply_event(event),
+            let next_at = pace.next_at();
+            let publish_at = next_at.unwrap_or_else(Instant::now);
+            let kind = tokio::select! {
+                Some(event) = events.recv() => {
+                    let kind = event.kind();
+                    self.apply_event(event);
+                    kind
+                }
                 waiting = inputs.next() => match waiting {
-                    Some(waiting) => self.apply_inputs(waiting),
+                    Some(waiting) => {
+                        self.apply_inputs(waiting);
+                        ChangeKind::Soft
+                    }
                     None => return,
                 },
                 _ = checks.tick() => {
                     self.warn_of_late_nodes();
                     continue;
                 }
-                () = tokio::time::sleep_until(publish_at), if dirty => {
-                    if !self.publish_if_complete() {
+                () = tokio::time::sleep_until(publish_at), if next_at.is_some() => {
+                    let Some(sessions) = self.publish_if_complete() else {
                         return;
-                    }
-                    dirty = false;
-                    publish_at = Instant::now() + PUBLISH_INTERVAL;
+                    };
+                    pace.note_published(sessions, Instant::now());
                     continue;
                 }
-            }
-            dirty = true;
+            };
+            pace.note_change(kind, Instant::now());
         }
     }
 
@@ -318,11 +334,9 @@ impl Follower {
         }
     }
 
-    /// Publishes a complete view; `false` when nobody holds the tailnet any more.
-    fn publish_if_complete(&mut self) -> bool {
-        let Some(tailnet) = self.tailnet.upgrade() else {
-            return false;
-        };
+    /// Publishes a complete view, and returns how many sessions there are; `None` when nobody holds the tailnet any more.
+    fn publish_if_complete(&mut self) -> Option<usize> {
+        let tailnet = self.tailnet.upgrade()?;
         let complete = self.replica.is_complete();
         // That a tailnet is deleted is published like any other change.
         let origins = self.changes.take_origins();
@@ -339,6 +353,6 @@ impl Follower {
         if before.revisions() != now.revisions() {
             tailnet.shared.progress_queue.note_advance(tailnet.id);
         }
-        true
+        Some(tailnet.sessions.len())
     }
 }

@@ -5,9 +5,10 @@
 //!   own               shared by class                          (several zstd frames in a row read as one)
 //! ```
 //!
-//! A block is the peers with neighbouring numbers as nodes of one class see them. It is made once and kept until one
-//! of its nodes differs; the blocks with the session's own node or its user's devices are made for it alone, so that a
-//! node is never among its own peers.
+//! A block is the peers with neighbouring numbers as nodes of one class see them; where some are seen only by other
+//! devices of their user, as the nodes of the class that are this user's see them. It is made once and kept until one of
+//! its nodes differs. The block with the session's own node is made for it alone, so that a node is never among its own
+//! peers.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -54,8 +55,15 @@ struct BlockTable {
     bytes: usize,
 }
 
-/// What makes a block the same for several sessions: the class, the block, the compression.
-type BlockKey = (ClassId, u64, Compression);
+/// What makes a block the same for several sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct BlockKey {
+    class: ClassId,
+    /// The user whose devices see each other there, though their class does not see them; `None` in most blocks.
+    user: Option<UserId>,
+    number: u64,
+    compression: Compression,
+}
 
 /// Some peers, encoded.
 #[derive(Debug)]
@@ -103,7 +111,7 @@ impl PeerBlocks {
             state.defined.remove(id);
         }
         if !(left.is_empty() && gone.is_empty()) {
-            state.retain(|(class, block, _), _| !gone.contains(class) && !left.contains(block));
+            state.retain(|key, _| !gone.contains(&key.class) && !left.contains(&key.number));
         }
     }
 
@@ -127,20 +135,23 @@ impl PeerBlocks {
         if !dialect::is_current(dialect.version) {
             return Ok(None);
         }
-        let own: BTreeSet<_> = view
-            .devices_of_user(viewer.own.user())
-            .chain([id])
+        let own_devices = view.devices_of_user(viewer.own.user());
+        let seen_as_own: BTreeSet<_> = own_devices
+            .filter(|device| viewer.sees_only_as_own(*device))
             .map(block_of)
             .collect();
         let mut users = BTreeSet::from([message::owner_id(&viewer.own.node)]);
         let mut blocks = Vec::new();
         for number in block_numbers(view) {
-            let block = if own.contains(&number) {
-                let peers =
-                    nodes_in_block(view, number).filter_map(|(peer, _)| viewer.visible_peer(*peer));
-                Arc::new(encode_block(viewer, peers, dialect.compression)?)
-            } else {
-                self.shared_block(viewer, number, dialect.compression)?
+            let key = BlockKey {
+                class: viewer.own.class,
+                user: viewer.own.user().filter(|_| seen_as_own.contains(&number)),
+                number,
+                compression: dialect.compression,
+            };
+            let block = match number == block_of(id) {
+                true => Arc::new(encode_block(viewer, key)?),
+                false => self.shared_block(viewer, key)?,
             };
             users.extend(&block.users);
             if !block.payload.is_empty() {
@@ -154,25 +165,22 @@ impl PeerBlocks {
         join_blocks(&message, &blocks, dialect.compression).map(Some)
     }
 
-    /// Returns a block as it was made for another session of the class, or makes it.
+    /// Returns a block as it was made for another session, or makes it.
     fn shared_block(
         &self,
         viewer: Viewer<'_>,
-        number: u64,
-        compression: Compression,
+        key: BlockKey,
     ) -> Result<Arc<PeerBlock>, FrameError> {
-        let view = viewer.at.view;
-        let key = (viewer.own.class, number, compression);
+        let generation = viewer.at.view.generation;
         {
             let state = self.state();
-            let since = state.changed_at(viewer.own.class, number);
+            let since = state.changed_at(key);
             let kept = state.kept.get(&key);
-            if let Some(kept) = kept.filter(|kept| since <= kept.generation.min(view.generation)) {
+            if let Some(kept) = kept.filter(|kept| since <= kept.generation.min(generation)) {
                 return Ok(Arc::clone(kept));
             }
         }
-        let peers = nodes_in_block(view, number).filter_map(|(peer, _)| viewer.visible_peer(*peer));
-        let made = Arc::new(encode_block(viewer, peers, compression)?);
+        let made = Arc::new(encode_block(viewer, key)?);
         self.state().keep(key, Arc::clone(&made));
         Ok(made)
     }
@@ -183,13 +191,14 @@ impl PeerBlocks {
 }
 
 impl BlockTable {
-    /// Returns since when a block is what it is for a class.
-    fn changed_at(&self, class: ClassId, number: u64) -> Generation {
-        let block = self.since.get(&number).copied().unwrap_or(self.left_at);
+    /// Returns since when a block is what it is.
+    fn changed_at(&self, key: BlockKey) -> Generation {
+        let since = self.since.get(&key.number).copied();
+        let block = since.unwrap_or(self.left_at);
         // A class that the newest view does not have may be asked for from a view before.
         let class = self
             .defined
-            .get(&class)
+            .get(&key.class)
             .copied()
             .unwrap_or(Generation(u64::MAX));
         block.max(class).max(self.all_since)
@@ -222,7 +231,7 @@ impl PeerBlock {
     }
 }
 
-/// Says whether a node sees every node but its user's devices just as all of its class do.
+/// Says whether a node sees what it sees just as all of its class do, but for its user's devices that only they see.
 fn sees_as_its_class(viewer: Viewer<'_>) -> bool {
     viewer.own.offered
         && viewer.class.vias.is_empty()
@@ -256,12 +265,10 @@ fn nodes_from_block(view: &View, number: u64) -> impl Iterator<Item = (&NodeId, 
         .flat_map(|first| view.nodes.range(first..))
 }
 
-/// Encodes some peers.
-fn encode_block<'v>(
-    viewer: Viewer<'_>,
-    peers: impl Iterator<Item = &'v ShownNode>,
-    compression: Compression,
-) -> Result<PeerBlock, FrameError> {
+/// Encodes the peers of a block.
+fn encode_block(viewer: Viewer<'_>, key: BlockKey) -> Result<PeerBlock, FrameError> {
+    let nodes = nodes_in_block(viewer.at.view, key.number);
+    let peers = nodes.filter_map(|(peer, _)| viewer.visible_peer(*peer));
     let mut users = BTreeSet::new();
     let mut json = Vec::new();
     for peer in peers {
@@ -275,7 +282,7 @@ fn encode_block<'v>(
     let payload = if json.is_empty() {
         json
     } else {
-        encode_payload(&json, compression)?
+        encode_payload(&json, key.compression)?
     };
     Ok(PeerBlock {
         generation: viewer.at.view.generation,
@@ -307,3 +314,6 @@ fn join_blocks(
     parts.push(&end);
     encode_frame(&parts)
 }
+
+#[cfg(test)]
+mod tests;

@@ -45,6 +45,13 @@ impl<'v> Viewer<'v> {
         is_peer.then_some(peer)
     }
 
+    /// Says whether a device of the same user is none that its class sees.
+    pub(crate) fn sees_only_as_own(self, device: NodeId) -> bool {
+        let class = self.at.node(device).map(|device| device.class);
+        let class = class.and_then(|class| self.at.class(class));
+        class.is_some_and(|class| !see_each_other(self.class, class))
+    }
+
     /// Says whether a node's IPv4 address is kept from this one: neither of them has one for the other.
     pub(crate) fn hides_ipv4_of(self, shown: &ShownNode) -> bool {
         let hides = |shown: &ShownNode| {
