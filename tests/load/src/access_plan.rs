@@ -56,6 +56,12 @@ impl AccessPlan {
         }
     }
 
+    /// Returns how many people there are.
+    #[must_use]
+    pub fn people(&self) -> usize {
+        self.people
+    }
+
     /// Lets people reach their own devices, and administrators everybody at port 22 and at fifty others, each of one person.
     pub fn scoped(people: usize) -> Self {
         let own = AccessRule {

@@ -70,7 +70,7 @@ pub struct Options {
 pub enum PlanKind {
     /// Everybody everybody.
     Allow,
-    /// Twenty people their own devices, administrators everybody at 22, and fifty rules with ports.
+    /// People, twenty or more, their own devices, administrators everybody at 22, and fifty rules with ports.
     Scoped,
 }
 

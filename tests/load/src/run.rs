@@ -27,8 +27,9 @@ use crate::{
     view::Heard,
 };
 
-/// How many people the nodes belong to.
-pub const PEOPLE: usize = 20;
+/// How many people the nodes belong to at least, and how many nodes one has at most: the registry makes a hundred of a person at once.
+const PEOPLE: usize = 20;
+const MOST_NODES: usize = 90;
 /// How long a phase may take until everything in it has happened.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 /// How long views may be wrong after the last message.
@@ -84,11 +85,13 @@ pub async fn run_load(options: Options, tell: fn(&str)) -> Result<Option<RunRepo
     };
     let first = target.gateways.first().context("no gateway")?;
     let context = FleetContext::new(target.gateways.clone(), first.control_keys().await?);
+    let nodes = usize::try_from(options.nodes)?;
+    let people = PEOPLE.max(nodes.div_ceil(MOST_NODES));
     let plan = match options.policy {
-        PlanKind::Allow => AccessPlan::allow_all(PEOPLE),
-        PlanKind::Scoped => AccessPlan::scoped(PEOPLE),
+        PlanKind::Allow => AccessPlan::allow_all(people),
+        PlanKind::Scoped => AccessPlan::scoped(people),
     };
-    let administration = Administration::begin(target.channels.clone(), PEOPLE).await?;
+    let administration = Administration::begin(target.channels.clone(), people).await?;
     administration.set_policy(&plan).await?;
     let mut run = Run {
         servers: ServerProcesses::new(&options.pid),
@@ -107,7 +110,7 @@ pub async fn run_load(options: Options, tell: fn(&str)) -> Result<Option<RunRepo
         tell("other tailnets");
         run.start_other_tailnets().await?;
     }
-    run.add_nodes(usize::try_from(run.options.nodes)?);
+    run.add_nodes(nodes);
     tell("register");
     run.register().await?;
     tell("connect");
@@ -129,7 +132,7 @@ impl Run {
     /// Adds nodes to the fleet: each is of the next person, and of a mode and a transport by its place.
     pub fn add_nodes(&mut self, count: usize) {
         let (faulty, boxes) = (self.options.faulty as usize, self.options.boxes as usize);
-        let begin = self.fleet.nodes.len();
+        let (begin, people) = (self.fleet.nodes.len(), self.plan.people());
         let node = |place: usize| {
             let modes = [NodeMode::Slow, NodeMode::Stalled, NodeMode::HalfOpen];
             let percent = (place * 37 + 11) % 100;
@@ -140,7 +143,7 @@ impl Run {
             };
             SimulatedNode::new(
                 place,
-                place % PEOPLE,
+                place % people,
                 *mode.unwrap_or(&NodeMode::Healthy),
                 transport,
             )

@@ -12,7 +12,7 @@ use crate::{
     pace::run_at_rate,
     report::{LatencySummary, PhaseReport},
     roster::{Presence, Standing},
-    run::{PATIENCE, PEOPLE, PhaseMeter, Run},
+    run::{PATIENCE, PhaseMeter, Run},
     view::Heard,
 };
 
@@ -119,7 +119,7 @@ impl Run {
             self.keep_revocations(phase, &meter, &revoked).await;
         }
         let meter = self.begin_phase();
-        let revoked = self.suspend(PEOPLE - 1).await?;
+        let revoked = self.suspend(self.plan.people() - 1).await?;
         self.keep_revocations("suspend", &meter, &[revoked]).await;
         Ok(())
     }
