@@ -265,3 +265,6 @@ async fn expire_nodes(
     revocation::print_with_receipt(printer, what, text, revocation);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

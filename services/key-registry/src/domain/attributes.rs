@@ -13,15 +13,13 @@ use bowline_proto::{
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value, json};
 
-use super::{from_timestamp, to_timestamp};
+use super::{from_timestamp, key::LONGEST_LIFE, to_timestamp};
 use crate::error::RegistryError;
 
 /// The most attributes of one node.
 pub const MOST_ATTRIBUTES: usize = 50;
 /// The longest value and the longest comment, in bytes.
 const LONGEST_TEXT: usize = 200;
-/// How far ahead an end may be: clients and people read no year of five digits.
-const LONGEST_LIFE: TimeDelta = TimeDelta::days(100 * 365);
 
 /// Why attributes are not changed.
 #[derive(Debug, thiserror::Error)]

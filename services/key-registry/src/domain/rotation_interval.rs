@@ -14,14 +14,17 @@ use bowline_proto::{
 };
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{from_timestamp, key::has_ended, to_timestamp};
+use super::{
+    from_timestamp,
+    key::{LONGEST_LIFE, has_ended},
+    to_timestamp,
+};
 use crate::error::RegistryError;
 
 /// The part of an interval, at its end, in which a key is replaced without a person.
 const RENEWAL_PART: i32 = 10;
-/// What an administrator can set for a node.
+/// The least that an administrator can set for a node.
 const SHORTEST: TimeDelta = TimeDelta::minutes(1);
-const LONGEST: TimeDelta = TimeDelta::days(100 * 365);
 
 /// Returns how often the keys of a node with these tags have to be replaced: what an administrator said of the node counts
 /// before the rules. Of several tags the shortest interval counts.
@@ -44,7 +47,7 @@ pub fn find_interval(rules: &RotationRules, node: &Node, tags: &[String]) -> Opt
 
 /// Checks an interval that an administrator sets for a node.
 pub fn check_interval(interval: TimeDelta) -> Result<(), RegistryError> {
-    if (SHORTEST..=LONGEST).contains(&interval) {
+    if (SHORTEST..=LONGEST_LIFE).contains(&interval) {
         return Ok(());
     }
     let problem = "is not between a minute and 100 years";

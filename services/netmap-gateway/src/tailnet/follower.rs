@@ -51,9 +51,9 @@ enum FollowerEvent {
 }
 
 impl FollowerEvent {
+    /// Says what it is about; where it has hard state as well as soft state, that counts.
     fn kind(&self) -> ChangeKind {
         match self {
-            // It brings what differs of both states.
             Self::Registry(Update::Changes(changes, _)) if changes.entries.is_empty() => {
                 ChangeKind::Soft
             }

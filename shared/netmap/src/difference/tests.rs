@@ -1,7 +1,9 @@
-use bowline_proto::{key_registry::v1::ClientReport, policy::v1::Class};
+use bowline_proto::{
+    identity::v1::identity_change, key_registry::v1::ClientReport, policy::v1::Class,
+};
 
 use super::*;
-use crate::fixture::{TestTailnet, compiled, node, node_id};
+use crate::fixture::{TestTailnet, compiled, node, node_id, user};
 
 /// Says whether node 1 is told the same as its class of what happens to node 2, a device of the same user.
 fn tells_alike(limit: impl FnOnce(&mut Class), happen: impl FnOnce(&mut TestTailnet)) -> bool {
@@ -40,13 +42,16 @@ fn report_of_a_device_that_only_its_user_s_see_is_told_to_these_alone() {
 }
 
 #[test]
-fn device_that_comes_or_goes_may_be_told_to_its_user_s_others_in_a_way_of_their_own() {
+fn device_that_changes_hands_may_be_told_to_its_user_s_others_in_a_way_of_their_own() {
     assert!(!tells_alike(
         |_| {},
         |lab| {
-            let mut disabled = node(2);
-            disabled.disabled = true;
-            lab.put(disabled);
+            lab.identity(identity_change::Change::User(user(8)));
+            lab.publish();
+            let mut given = node(2);
+            given.user_id = 8;
+            lab.put(given);
+            lab.compile(&[1, 2]);
         }
     ));
 }

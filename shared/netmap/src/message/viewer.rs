@@ -45,7 +45,8 @@ impl<'v> Viewer<'v> {
         is_peer.then_some(peer)
     }
 
-    /// Says whether a device of the same user is none that its class sees.
+    /// Says whether a device of this node's user is no peer of the rest of its class: if it is one of this node, then only because
+    /// both are of the same user.
     pub(crate) fn sees_only_as_own(self, device: NodeId) -> bool {
         let class = self.at.node(device).map(|device| device.class);
         let class = class.and_then(|class| self.at.class(class));

@@ -5,6 +5,8 @@ use bowline_test_servers::choose_size;
 
 /// The longest history that a person still reads at a glance. A search shortens a history in a bounded number of rounds.
 const SHORT: usize = 6;
+/// What hangs on a race does not get short: then another history that fails is looked for.
+const MOST_SEARCHES: usize = 4;
 
 /// In the short form bugs of three kinds are searched, on SQLite.
 async fn check_found(bug: PlantedBug) {
@@ -22,9 +24,6 @@ async fn check_found(bug: PlantedBug) {
         check_found_in(DatabaseKind::Postgres, bug).await;
     }
 }
-
-/// What hangs on a race does not get short: then another history that fails is looked for.
-const MOST_SEARCHES: usize = 4;
 
 async fn check_found_in(database: DatabaseKind, bug: PlantedBug) {
     let search = HistorySearch {

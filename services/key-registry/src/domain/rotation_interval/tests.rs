@@ -157,7 +157,7 @@ fn other_tags_another_interval_and_the_end_of_never_need_an_interval() {
         ..node()
     };
     assert!(!needs_interval(&never, &at));
-    for wrong in [TimeDelta::seconds(59), LONGEST + DAY, -DAY] {
+    for wrong in [TimeDelta::seconds(59), LONGEST_LIFE + DAY, -DAY] {
         check_interval(wrong).expect_err("it is too short or too long");
     }
     check_interval(DAY).expect("it may be set");

@@ -43,6 +43,21 @@ async fn soft_state_that_does_not_stop_changing_is_published_seldom_where_many_a
 }
 
 #[tokio::test(start_paused = true)]
+async fn pace_is_the_first_again_after_quiet() {
+    let mut pace = PublishPace::new(Instant::now());
+    publish_for(&mut pace, 1000, Duration::from_secs(2));
+    let mut now = pace.published_at;
+    for _ in 0..2 {
+        now += Duration::from_millis(200);
+        pace.note_change(ChangeKind::Soft, now);
+        pace.note_published(1000, now);
+    }
+    let soon = now + Duration::from_millis(20);
+    pace.note_change(ChangeKind::Soft, soon);
+    assert!(pace.next_at().unwrap() <= soon);
+}
+
+#[tokio::test(start_paused = true)]
 async fn hard_state_does_not_wait_for_soft_state() {
     let mut pace = PublishPace::new(Instant::now());
     publish_for(&mut pace, 1000, Duration::from_secs(2));
