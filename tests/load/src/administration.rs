@@ -1,49 +1,48 @@
 //! What an administrator does: a tailnet with people and keys, its policy, the end of nodes.
 
-use std::collections::BTreeMap;
+mod headscale;
+mod owners;
 
-use anyhow::{Context as _, Result, ensure};
-use bowline_clock::random_bytes;
+use std::{collections::BTreeMap, net::IpAddr};
+
+use anyhow::Result;
 use bowline_keys::NodePublic;
-use bowline_proto::{
-    identity::v1::{
-        CreateTailnetRequest, CreateUserRequest, UpdateUserRequest, User,
-        tailnet_service_client::TailnetServiceClient, user_service_client::UserServiceClient,
-    },
-    key_registry::v1::{
-        CreatePreAuthKeyRequest, DeleteNodeRequest, DisableNodeRequest, ExpireNodeRequest,
-        ListNodesRequest, Node, PreAuthKey, node_service_client::NodeServiceClient,
-        pre_auth_key_service_client::PreAuthKeyServiceClient,
-    },
-    policy::v1::{SetPolicyRequest, policy_service_client::PolicyServiceClient},
+
+pub use self::{
+    headscale::HeadscaleApi,
+    owners::{OwnedTailnet, OwnerChannels},
 };
-use bowline_service_kit::GrpcChannel;
-use prost_types::FieldMask;
+use crate::{access_plan::AccessPlan, options::PhaseName, roster::Standing};
 
-use crate::access_plan::{AccessPlan, login_name};
-
-/// The largest answer that is read.
-const LONGEST: usize = 1 << 30;
-
-/// Channels to the owners of hard state.
+/// Where an administrator asks.
 #[derive(Clone, Debug)]
-pub struct OwnerChannels {
-    /// To identity.
-    pub identity: GrpcChannel,
-    /// To the key registry.
-    pub registry: GrpcChannel,
-    /// To the policy compiler.
-    pub compiler: GrpcChannel,
+pub enum AdministratorAccess {
+    /// The services of Bowline.
+    Owners(Box<OwnerChannels>),
+    /// The interface of headscale for programs.
+    Headscale(HeadscaleApi),
+}
+
+impl AdministratorAccess {
+    /// Says whether what a phase does can be asked for.
+    pub fn may_do(&self, phase: PhaseName) -> bool {
+        let only_bowline = [PhaseName::Disable, PhaseName::Suspend, PhaseName::Soak];
+        matches!(self, Self::Owners(_)) || !only_bowline.contains(&phase)
+    }
 }
 
 /// The administrator of one tailnet.
 #[derive(Clone, Debug)]
 pub struct Administration {
-    channels: OwnerChannels,
-    tailnet_id: u64,
     /// The pre-auth key of each person.
     pub auth_keys: Vec<String>,
-    users: Vec<User>,
+    tailnet: AdministeredTailnet,
+}
+
+#[derive(Clone, Debug)]
+enum AdministeredTailnet {
+    Owned(Box<OwnedTailnet>),
+    Headscale(HeadscaleApi),
 }
 
 /// What an administrator does to a node.
@@ -57,147 +56,100 @@ pub enum NodeChange {
     Delete,
 }
 
+/// What the server has given a node.
+#[derive(Clone, Copy, Debug)]
+pub struct RegisteredNode {
+    /// Its number.
+    pub id: u64,
+    /// Its IPv4 and its IPv6 address.
+    pub addresses: [IpAddr; 2],
+}
+
 impl Administration {
     /// Makes a tailnet with so many people, and a key for each.
     ///
     /// # Errors
     ///
-    /// What a service says.
-    pub async fn begin(channels: OwnerChannels, people: usize) -> Result<Self> {
-        let request = CreateTailnetRequest {
-            name: format!("load{}", u32::from_be_bytes(random_bytes())),
-            ..CreateTailnetRequest::default()
+    /// What the server says.
+    pub async fn begin(access: AdministratorAccess, people: usize) -> Result<Self> {
+        let tailnet = match access {
+            AdministratorAccess::Owners(channels) => {
+                AdministeredTailnet::Owned(Box::new(OwnedTailnet::begin(*channels).await?))
+            }
+            AdministratorAccess::Headscale(api) => AdministeredTailnet::Headscale(api),
         };
-        let mut tailnets = TailnetServiceClient::new(channels.identity.clone());
-        let made = tailnets.create_tailnet(request).await?.into_inner();
         let mut administration = Self {
-            channels,
-            tailnet_id: made.tailnet.context("no tailnet")?.id,
             auth_keys: Vec::new(),
-            users: Vec::new(),
+            tailnet,
         };
         for person in 0..people {
-            administration.add_person(person).await?;
+            let key = match &mut administration.tailnet {
+                AdministeredTailnet::Owned(tailnet) => tailnet.add_person().await?,
+                AdministeredTailnet::Headscale(api) => api.add_person(person).await?,
+            };
+            administration.auth_keys.push(key);
         }
         Ok(administration)
-    }
-
-    async fn add_person(&mut self, person: usize) -> Result<()> {
-        let request = CreateUserRequest {
-            tailnet_id: self.tailnet_id,
-            login_name: login_name(person),
-            ..CreateUserRequest::default()
-        };
-        let mut users = UserServiceClient::new(self.channels.identity.clone());
-        let user = users.create_user(request).await?.into_inner().user;
-        let user = user.context("no user")?;
-        let key = PreAuthKey {
-            tailnet_id: self.tailnet_id,
-            user_id: user.id,
-            reusable: true,
-            ..PreAuthKey::default()
-        };
-        let mut keys = PreAuthKeyServiceClient::new(self.channels.registry.clone());
-        let request = CreatePreAuthKeyRequest {
-            key: Some(key),
-            ..CreatePreAuthKeyRequest::default()
-        };
-        let made = keys.create_pre_auth_key(request).await?;
-        self.auth_keys.push(made.into_inner().secret);
-        self.users.push(user);
-        Ok(())
     }
 
     /// Puts a plan in force.
     ///
     /// # Errors
     ///
-    /// What the compiler says.
+    /// What the server says.
     pub async fn set_policy(&self, plan: &AccessPlan) -> Result<()> {
-        let request = SetPolicyRequest {
-            tailnet_id: self.tailnet_id,
-            text: plan.text(),
-            ..SetPolicyRequest::default()
-        };
-        let mut policies = PolicyServiceClient::new(self.channels.compiler.clone());
-        let problems = policies.set_policy(request).await?.into_inner().problems;
-        ensure!(problems.is_empty(), "{problems:?}");
-        Ok(())
+        match &self.tailnet {
+            AdministeredTailnet::Owned(tailnet) => tailnet.set_policy(plan).await,
+            AdministeredTailnet::Headscale(api) => api.set_policy(plan).await,
+        }
     }
 
     /// Returns the nodes, by key.
     ///
     /// # Errors
     ///
-    /// What the registry says.
-    pub async fn nodes(&self) -> Result<BTreeMap<NodePublic, Node>> {
-        let request = ListNodesRequest {
-            tailnet_id: self.tailnet_id,
-            ..ListNodesRequest::default()
-        };
-        let mut client = self.registry();
-        let listed = client.list_nodes(request).await?.into_inner().nodes;
-        let nodes = listed.into_iter().filter_map(|listed| listed.node);
-        nodes
-            .map(|node| Ok((NodePublic::try_from(&node.node_key[..])?, node)))
-            .collect()
+    /// What the server says.
+    pub async fn nodes(&self) -> Result<BTreeMap<NodePublic, RegisteredNode>> {
+        match &self.tailnet {
+            AdministeredTailnet::Owned(tailnet) => tailnet.nodes().await,
+            AdministeredTailnet::Headscale(api) => api.nodes().await,
+        }
     }
 
     /// Changes how a node stands.
     ///
     /// # Errors
     ///
-    /// What the registry says.
+    /// What the server says.
     pub async fn change_node(&self, node_id: u64, change: NodeChange) -> Result<()> {
-        let (tailnet_id, mut registry) = (self.tailnet_id, self.registry());
-        match change {
-            NodeChange::Expire => {
-                let request = ExpireNodeRequest {
-                    tailnet_id,
-                    node_id,
-                };
-                registry.expire_node(request).await?;
-            }
-            NodeChange::Disable => {
-                let request = DisableNodeRequest {
-                    tailnet_id,
-                    node_id,
-                };
-                registry.disable_node(request).await?;
-            }
-            NodeChange::Delete => {
-                let request = DeleteNodeRequest {
-                    tailnet_id,
-                    node_id,
-                };
-                registry.delete_node(request).await?;
-            }
+        match &self.tailnet {
+            AdministeredTailnet::Owned(tailnet) => tailnet.change_node(node_id, change).await,
+            AdministeredTailnet::Headscale(api) => api.change_node(node_id, change).await,
         }
-        Ok(())
     }
 
     /// Suspends a person with all nodes.
     ///
     /// # Errors
     ///
-    /// What identity says.
+    /// What the server says.
     pub async fn suspend_person(&self, person: usize) -> Result<()> {
-        let user = self.users.get(person).context("no such person")?;
-        let request = UpdateUserRequest {
-            user: Some(User {
-                suspended: true,
-                ..user.clone()
-            }),
-            update_mask: Some(FieldMask {
-                paths: vec!["suspended".to_owned()],
-            }),
-        };
-        let mut users = UserServiceClient::new(self.channels.identity.clone());
-        users.update_user(request).await?;
-        Ok(())
+        match &self.tailnet {
+            AdministeredTailnet::Owned(tailnet) => tailnet.suspend_person(person).await,
+            AdministeredTailnet::Headscale(_) => anyhow::bail!("headscale suspends nobody"),
+        }
     }
 
-    fn registry(&self) -> NodeServiceClient<GrpcChannel> {
-        NodeServiceClient::new(self.channels.registry.clone()).max_decoding_message_size(LONGEST)
+    /// Returns how a node stands for its peers after a change.
+    pub fn standing_after(&self, change: NodeChange) -> Standing {
+        match (&self.tailnet, change) {
+            (AdministeredTailnet::Headscale(_), NodeChange::Expire) => Standing::Ended,
+            _ => Standing::Revoked,
+        }
+    }
+
+    /// Says whether the server learns the path-discovery key of a node from its stream, and not only from a report.
+    pub fn is_told_by_streams(&self) -> bool {
+        matches!(self.tailnet, AdministeredTailnet::Headscale(_))
     }
 }

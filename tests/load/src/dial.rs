@@ -1,6 +1,7 @@
 //! From an address of a gateway to a connection: a source address of one's own, TLS, the Noise handshake.
 
 use std::{
+    fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::Path,
     sync::Arc,
@@ -14,7 +15,7 @@ use bowline_control_wire::KeyResponse;
 use bowline_keys::{MachinePublic, PrivateKey};
 use bytes::Bytes;
 use http::{Request, Uri};
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::{
@@ -50,6 +51,12 @@ pub type Dialed = BufReader<Box<dyn ByteStream>>;
 pub struct GatewayAddress {
     address: SocketAddr,
     tls: Option<(TlsConnector, ServerName<'static>)>,
+}
+
+impl fmt::Debug for GatewayAddress {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.address)
+    }
 }
 
 impl GatewayAddress {
@@ -115,28 +122,39 @@ impl GatewayAddress {
         Ok(BufReader::with_capacity(4096, stream))
     }
 
-    /// Asks for the keys that clients pin.
+    /// Asks for the keys that clients pin, on a connection of its own.
     ///
     /// # Errors
     ///
     /// What hinders it.
     pub async fn control_keys(&self) -> Result<KeyResponse> {
+        let request = Request::get(format!("/key?v={VERSION}"))
+            .header("Host", "gateway")
+            .body(Full::default())?;
+        let (status, body) = self.ask(request).await?;
+        ensure!(status == 200, "/key: {status}");
+        Ok(serde_json::from_slice(&body)?)
+    }
+
+    /// Sends a request on a connection of its own, and returns the status and the body of the answer.
+    ///
+    /// # Errors
+    ///
+    /// What hinders it.
+    pub async fn ask(&self, request: Request<Full<Bytes>>) -> Result<(u16, Bytes)> {
         let stream = self
             .dial(Ipv4Addr::LOCALHOST, LinkSwitch::healthy())
             .await?;
         let (mut requests, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        let request = Request::get(format!("/key?v={VERSION}"))
-            .header("Host", "gateway")
-            .body(Empty::<Bytes>::new())?;
         let answer = async {
-            let body = requests.send_request(request).await?.into_body();
-            Ok::<_, anyhow::Error>(body.collect().await?.to_bytes())
+            let answer = requests.send_request(request).await?;
+            let status = answer.status().as_u16();
+            Ok::<_, anyhow::Error>((status, answer.into_body().collect().await?.to_bytes()))
         };
-        let body = tokio::select! {
-            body = answer => body?,
-            ended = connection => bail!("/key: the connection ended: {ended:?}"),
-        };
-        Ok(serde_json::from_slice(&body)?)
+        tokio::select! {
+            answer = answer => answer,
+            ended = connection => bail!("the connection ended: {ended:?}"),
+        }
     }
 }
 

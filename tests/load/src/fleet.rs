@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// How long nothing comes before a phase has come to rest.
-const QUIET: Duration = Duration::from_millis(400);
+pub const QUIET: Duration = Duration::from_millis(400);
 
 /// What all nodes share.
 pub struct FleetContext {
@@ -70,15 +70,17 @@ pub struct Fleet {
     /// The nodes, by place.
     pub nodes: Vec<Arc<SimulatedNode>>,
     views: Vec<NodeView>,
+    quiet: Duration,
 }
 
 impl Fleet {
-    /// Returns a fleet without nodes.
-    pub fn new(context: Arc<FleetContext>) -> Self {
+    /// Returns a fleet without nodes, at rest when nothing has come for a time.
+    pub fn new(context: Arc<FleetContext>, quiet: Duration) -> Self {
         Self {
             context,
             nodes: Vec::new(),
             views: Vec::new(),
+            quiet,
         }
     }
 
@@ -105,7 +107,7 @@ impl Fleet {
         let began = Instant::now();
         loop {
             let last = self.context.traffic.last();
-            let rest = last.max(began) + QUIET;
+            let rest = last.max(began) + self.quiet;
             if Instant::now() >= rest.min(deadline) {
                 return last;
             }

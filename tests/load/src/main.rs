@@ -9,11 +9,30 @@
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use bowline_load::{Options, OutputForm, run_load};
-use clap::Parser as _;
+use bowline_load::{
+    ComparisonOptions, Options, OutputForm, PageForm, TableOptions, compare, make_table, run_load,
+};
+use clap::{Parser, Subcommand};
+use serde::Serialize;
+
+/// What is wanted: one run, or one of the commands.
+#[derive(Debug, Parser)]
+#[command(name = "bowline-load", args_conflicts_with_subcommands = true)]
+struct LoadCommand {
+    #[command(subcommand)]
+    command: Option<ManyRuns>,
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(Debug, Subcommand)]
+enum ManyRuns {
+    Table(TableOptions),
+    Compare(ComparisonOptions),
+}
 
 fn main() -> ExitCode {
-    match run(Options::parse()) {
+    match run(LoadCommand::parse()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -23,15 +42,39 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs the load, and says whether all was right.
-fn run(options: Options) -> Result<bool> {
-    let output = options.output;
+/// Does what is wanted, and says whether all was right.
+fn run(wanted: LoadCommand) -> Result<bool> {
+    let tell: fn(&str) = |phase| eprintln!("{phase}");
     let runtime = tokio::runtime::Runtime::new()?;
-    let report = runtime.block_on(run_load(options, |phase| eprintln!("{phase}")))?;
-    let report = report.context("PostgreSQL or Redis is not installed")?;
-    match output {
-        OutputForm::Table => println!("{}", report.to_text()),
-        OutputForm::Json => println!("{}", serde_json::to_string_pretty(&report)?),
+    match wanted.command {
+        None => {
+            let output = wanted.options.output;
+            let report = runtime.block_on(run_load(wanted.options, tell))?;
+            let report = report.context("PostgreSQL or Redis is not installed")?;
+            match output {
+                OutputForm::Table => println!("{}", report.to_text()),
+                OutputForm::Json => println!("{}", serde_json::to_string_pretty(&report)?),
+            }
+            Ok(report.is_right())
+        }
+        Some(ManyRuns::Table(options)) => {
+            let page = runtime.block_on(make_table(&options, tell))?;
+            print(options.output, &page, &page.to_text(), &page.to_markdown())?;
+            Ok(page.is_right())
+        }
+        Some(ManyRuns::Compare(options)) => {
+            let page = runtime.block_on(compare(&options, tell))?;
+            print(options.output, &page, &page.to_text(), &page.to_markdown())?;
+            Ok(page.is_right())
+        }
     }
-    Ok(report.is_right())
+}
+
+fn print(form: PageForm, page: &impl Serialize, text: &str, markdown: &str) -> Result<()> {
+    match form {
+        PageForm::Text => println!("{text}"),
+        PageForm::Markdown => println!("{markdown}"),
+        PageForm::Json => println!("{}", serde_json::to_string_pretty(page)?),
+    }
+    Ok(())
 }

@@ -71,6 +71,8 @@ struct Progress {
     begun: Option<Instant>,
     /// The gateway of the stream.
     gateway: usize,
+    /// The endpoint that it reported last.
+    endpoint: Option<SocketAddr>,
 }
 
 impl SimulatedNode {
@@ -170,10 +172,9 @@ impl SimulatedNode {
     ///
     /// What the server says.
     pub async fn report(&self, context: &FleetContext, endpoint: SocketAddr) -> Result<()> {
+        self.progress.lock().endpoint = Some(endpoint);
         let request = MapRequest {
             omit_peers: true,
-            endpoints: vec![endpoint.to_string()],
-            endpoint_types: vec![2],
             ..self.map_request()
         };
         let beside = self.progress.lock().session.clone();
@@ -278,8 +279,12 @@ impl SimulatedNode {
             Transport::Noise => VERSION,
             Transport::Boxes => BOX_VERSION,
         };
+        let endpoint = self.progress.lock().endpoint;
+        let endpoints: Vec<_> = endpoint.iter().map(SocketAddr::to_string).collect();
         MapRequest {
             version: CapabilityVersion(version),
+            endpoint_types: vec![2; endpoints.len()],
+            endpoints,
             compress: "zstd".to_owned(),
             node_key: self.key,
             disco_key: self.disco,

@@ -4,6 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
+/// How many people the nodes belong to at least, and how many nodes one has at most: the registry makes a hundred of a person at once.
+const PEOPLE: u32 = 20;
+const MOST_NODES: u32 = 90;
+/// How many nodes register, and how many connect, while nothing else happens, at most.
+const LONE_NODES: u32 = 25;
+
 /// Puts a load on Bowline over the client protocol, and checks what every node is told.
 ///
 /// Starts `bowline serve` or the separate services itself, from the programs that were built beside this one, or uses gateways
@@ -17,14 +23,21 @@ pub struct Options {
     /// Who may reach whom.
     #[arg(long, value_enum, default_value_t = PlanKind::Allow)]
     pub policy: PlanKind,
+    /// How many people the nodes belong to; without it twenty, or more where one would have more nodes than the registry lets in
+    /// at once.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(3..=1000))]
+    pub people: Option<u32>,
     /// What is started.
     #[arg(long, value_enum, default_value_t = DeploymentKind::Serve)]
     pub deployment: DeploymentKind,
+    /// A program of headscale 0.29, which is started instead: SQLite, plain HTTP, a policy in the database.
+    #[arg(long, value_name = "PROGRAM", conflicts_with_all = ["deployment", "tls", "boxes", "other_tailnets", "gateway"])]
+    pub headscale: Option<PathBuf>,
     /// Whether the server that is started speaks TLS; separate gateways speak plain HTTP.
     #[arg(long)]
     pub tls: bool,
     /// What is done after all nodes are registered and connected.
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = PhaseName::ALL)]
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = PhaseName::USUAL)]
     pub phases: Vec<PhaseName>,
     /// How long nothing happens, and how long changes are made, each.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=3600))]
@@ -95,6 +108,8 @@ pub enum OutputForm {
 /// What is done after all nodes are registered and connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum PhaseName {
+    /// Some nodes register one after the other, before all connect; later some connect one after the other.
+    Alone,
     /// Every node reports an endpoint, all at once.
     Reports,
     /// Nothing.
@@ -105,8 +120,16 @@ pub enum PhaseName {
     Changes,
     /// A rule for two people, a rule from one to all, and both taken back.
     Policy,
-    /// Keys are ended, nodes disabled and deleted, a person suspended.
-    Revocations,
+    /// Keys of nodes are ended, one after the other.
+    Expire,
+    /// Nodes are disabled, one after the other.
+    Disable,
+    /// Nodes are deleted, one after the other.
+    Delete,
+    /// A person is suspended, with all nodes.
+    Suspend,
+    /// Everything at once, for a long time: changes, joins, nodes that leave and come back, policies, nodes that go wrong.
+    Soak,
     /// All connections are cut, and come back.
     Reconnect,
     /// The gateways are killed and started again.
@@ -115,14 +138,51 @@ pub enum PhaseName {
 
 impl PhaseName {
     /// All of them, in the order in which they are done.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 13] = [
+        Self::Alone,
         Self::Reports,
         Self::Idle,
         Self::Joins,
         Self::Changes,
         Self::Policy,
-        Self::Revocations,
+        Self::Expire,
+        Self::Disable,
+        Self::Delete,
+        Self::Suspend,
+        Self::Soak,
         Self::Reconnect,
         Self::Crash,
     ];
+
+    /// Those that are done when none are named.
+    pub const USUAL: [Self; 12] = [
+        Self::Alone,
+        Self::Reports,
+        Self::Idle,
+        Self::Joins,
+        Self::Changes,
+        Self::Policy,
+        Self::Expire,
+        Self::Disable,
+        Self::Delete,
+        Self::Suspend,
+        Self::Reconnect,
+        Self::Crash,
+    ];
+}
+
+impl Options {
+    /// Returns how many people the nodes belong to.
+    pub(crate) fn people(&self) -> u32 {
+        let enough = PEOPLE.max(self.nodes.div_ceil(MOST_NODES));
+        self.people.unwrap_or(enough)
+    }
+
+    /// Returns how many nodes register alone after the others, and connect alone.
+    pub(crate) fn lone_nodes(&self) -> usize {
+        match self.phases.contains(&PhaseName::Alone) {
+            true => (self.nodes / 10).clamp(1, LONE_NODES) as usize,
+            false => 0,
+        }
+    }
 }

@@ -33,11 +33,18 @@ pub fn check_view(
     }
     let mut unexpected: BTreeMap<_, _> = view.peers.iter().collect();
     for (other, node) in nodes.iter().enumerate() {
-        let is_peer = other != place
-            && node.standing == Standing::Present
-            && table.are_peers(own.person, node.person);
-        if !is_peer {
+        if other == place || !table.are_peers(own.person, node.person) {
             continue;
+        }
+        match node.standing {
+            Standing::Present => {}
+            Standing::Revoked => continue,
+            Standing::Ended => {
+                if unexpected.get(&node.id).is_some_and(|known| known.expired) {
+                    unexpected.remove(&node.id);
+                }
+                continue;
+            }
         }
         match unexpected.remove(&node.id) {
             None => faults.push(format!("does not know peer {}", node.id)),

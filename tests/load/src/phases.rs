@@ -1,8 +1,12 @@
 //! What happens to a fleet, one thing after the other.
 
+mod alone;
 mod changes;
+mod joins;
 mod mass;
-mod single;
+mod policy;
+mod revocations;
+mod soak;
 mod tailnets;
 
 use std::{
@@ -10,12 +14,10 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::{Context as _, Result};
-use bowline_keys::NodePublic;
-use bowline_proto::key_registry::v1::Node;
+use anyhow::Result;
 
 use crate::{
-    administration::Administration,
+    administration::{Administration, NodeChange, RegisteredNode},
     fleet::Fleet,
     node::SimulatedNode,
     options::PhaseName,
@@ -27,12 +29,17 @@ impl Run {
     /// Does one of the phases that can be left out.
     pub async fn do_phase(&mut self, phase: PhaseName) -> Result<()> {
         match phase {
+            PhaseName::Alone => self.connect_alone().await,
             PhaseName::Reports => self.report_all().await,
             PhaseName::Idle => self.idle().await,
             PhaseName::Joins => self.join().await,
             PhaseName::Changes => self.change_endpoints().await,
             PhaseName::Policy => self.change_policy().await,
-            PhaseName::Revocations => self.revoke().await,
+            PhaseName::Expire => self.revoke("expire", NodeChange::Expire).await,
+            PhaseName::Disable => self.revoke("disable", NodeChange::Disable).await,
+            PhaseName::Delete => self.revoke("delete", NodeChange::Delete).await,
+            PhaseName::Suspend => self.suspend_last_person().await,
+            PhaseName::Soak => self.soak().await,
             PhaseName::Reconnect => self.reconnect().await,
             PhaseName::Crash => self.crash().await,
         }
@@ -77,7 +84,13 @@ pub async fn enroll_nodes(
     let (mut found, mut faults) = (Vec::new(), Vec::new());
     for node in newcomers {
         match listed.get(&node.key) {
-            Some(entry) => found.push(roster_node(node, entry)?),
+            Some(entry) => {
+                let disco = administration.is_told_by_streams().then_some(node.disco);
+                found.push(RosterNode {
+                    disco,
+                    ..roster_node(node, entry)
+                });
+            }
             None => faults.push(format!("the registry does not know node {}", node.place)),
         }
     }
@@ -89,16 +102,15 @@ pub async fn enroll_nodes(
     Ok(faults)
 }
 
-fn roster_node(node: &SimulatedNode, entry: &Node) -> Result<RosterNode> {
-    let address = |text: &str| text.parse::<IpAddr>().context("a node without address");
-    Ok(RosterNode {
+fn roster_node(node: &SimulatedNode, entry: &RegisteredNode) -> RosterNode {
+    RosterNode {
         id: entry.id,
         person: node.person,
-        key: NodePublic::try_from(&entry.node_key[..])?,
+        key: node.key,
         disco: None,
-        addresses: [address(&entry.ipv4)?, address(&entry.ipv6)?],
+        addresses: entry.addresses,
         endpoint: None,
         standing: Standing::Present,
         presence: Presence::Offline,
-    })
+    }
 }

@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use crate::{
     access_plan::{AccessPlan, AccessTable},
-    administration::{Administration, OwnerChannels},
-    fleet::{Fleet, FleetContext},
+    administration::{Administration, AdministratorAccess},
+    fleet::{Fleet, FleetContext, QUIET},
     link::NodeMode,
     node::SimulatedNode,
     phases::enroll_nodes,
@@ -36,15 +36,15 @@ impl QuietTailnet {
     /// What the server says.
     pub async fn start(
         number: usize,
-        channels: OwnerChannels,
+        access: AdministratorAccess,
         context: Arc<FleetContext>,
     ) -> Result<Self> {
         let plan = AccessPlan::allow_all(1);
-        let administration = Administration::begin(channels, 1).await?;
+        let administration = Administration::begin(access, 1).await?;
         administration.set_policy(&plan).await?;
         let first = FIRST_PLACE + number * QUIET_NODES;
         let places = first..first + QUIET_NODES;
-        let mut fleet = Fleet::new(Arc::clone(&context));
+        let mut fleet = Fleet::new(Arc::clone(&context), QUIET);
         fleet.extend(
             places.map(|place| SimulatedNode::new(place, 0, NodeMode::Healthy, Transport::Noise)),
         );

@@ -9,6 +9,9 @@ use serde::Serialize;
 /// The longest time that is told apart, in microseconds.
 const LONGEST: u64 = 600_000_000;
 
+/// What the kernel tells CPU time apart by, in seconds.
+const TICK: f64 = 0.01;
+
 /// How long something took, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct LatencySummary {
@@ -25,16 +28,38 @@ pub struct LatencySummary {
 impl LatencySummary {
     /// Sums up times; `None` when there are none.
     pub fn of(times: impl IntoIterator<Item = Duration>) -> Option<Self> {
-        let mut histogram = Histogram::<u64>::new_with_bounds(1, LONGEST, 3).ok()?;
-        for time in times {
-            histogram.saturating_record(u64::try_from(time.as_micros()).unwrap_or(LONGEST));
-        }
+        let mut recorder = LatencyRecorder::default();
+        times.into_iter().for_each(|time| recorder.add(time));
+        recorder.summary()
+    }
+}
+
+/// Counts how often something took how long.
+#[derive(Debug)]
+pub struct LatencyRecorder(Histogram<u64>);
+
+impl Default for LatencyRecorder {
+    fn default() -> Self {
+        let bounded = Histogram::new_with_bounds(1, LONGEST, 3);
+        Self(bounded.expect("three digits of these bounds can be kept"))
+    }
+}
+
+impl LatencyRecorder {
+    /// Adds a time.
+    pub fn add(&mut self, time: Duration) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(LONGEST);
+        self.0.saturating_record(micros);
+    }
+
+    /// Sums up all times; `None` when there are none.
+    pub fn summary(&self) -> Option<LatencySummary> {
         let milliseconds = |micros| Duration::from_micros(micros).as_secs_f64() * 1000.0;
-        (!histogram.is_empty()).then(|| Self {
-            count: histogram.len(),
-            p50: milliseconds(histogram.value_at_quantile(0.5)),
-            p99: milliseconds(histogram.value_at_quantile(0.99)),
-            max: milliseconds(histogram.max()),
+        (!self.0.is_empty()).then(|| LatencySummary {
+            count: self.0.len(),
+            p50: milliseconds(self.0.value_at_quantile(0.5)),
+            p99: milliseconds(self.0.value_at_quantile(0.99)),
+            max: milliseconds(self.0.max()),
         })
     }
 }
@@ -48,12 +73,18 @@ pub struct PhaseReport {
     pub operations: usize,
     /// From the begin to the last effect.
     pub seconds: f64,
+    /// From the begin until nothing came any more: what CPU time was counted over.
+    pub measured_seconds: f64,
+    /// Whether that was not waited for to its end.
+    pub is_cut_off: bool,
     /// How long each operation took, or each effect of it.
     pub latency_ms: Option<LatencySummary>,
     /// CPU seconds of the server, by program, until it had come to rest.
     pub server_cpu: BTreeMap<String, f64>,
     /// CPU seconds of this program.
     pub generator_cpu: f64,
+    /// Cores that programs beside both used on average.
+    pub other_cores: f64,
     /// Memory of the server at the end in MiB, by program.
     pub memory: BTreeMap<String, f64>,
     /// Messages that came to nodes, without signs of life.
@@ -78,6 +109,19 @@ pub struct PhaseReport {
     pub figures: BTreeMap<&'static str, f64>,
     /// Further times.
     pub summaries: BTreeMap<&'static str, LatencySummary>,
+    /// What the server held in the course of the phase, where that was looked at.
+    pub samples: Vec<UsageSample>,
+}
+
+/// What the server holds at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct UsageSample {
+    /// After the begin of the phase.
+    pub seconds: f64,
+    /// Memory of all programs.
+    pub mebibytes: f64,
+    /// Open descriptors of all programs.
+    pub descriptors: u32,
 }
 
 impl PhaseReport {
@@ -105,6 +149,23 @@ impl RunReport {
     #[must_use]
     pub fn is_right(&self) -> bool {
         self.phases.iter().all(|phase| phase.fault_count == 0)
+    }
+
+    /// Returns what was measured in a phase.
+    #[must_use]
+    pub fn phase(&self, name: &str) -> Option<&PhaseReport> {
+        self.phases.iter().find(|phase| phase.phase == name)
+    }
+
+    /// Returns the CPU seconds that the server used in a phase for what happened in it: what it uses when nothing happens is
+    /// taken off, where that was measured. Less than the kernel tells apart is taken for so much.
+    #[must_use]
+    pub fn cpu_without_idle(&self, phase: &PhaseReport) -> f64 {
+        let idle = self.phase("idle");
+        let cores = idle.map_or(0.0, |idle| {
+            idle.server_cpu_seconds() / idle.measured_seconds
+        });
+        (phase.server_cpu_seconds() - cores * phase.measured_seconds).max(TICK)
     }
 
     /// Returns the table with what stands below it.
@@ -209,8 +270,9 @@ fn programs(phase: &PhaseReport) -> String {
 }
 
 /// Writes a figure with three digits that count.
-fn short(value: f64) -> String {
+pub fn short(value: f64) -> String {
     match value.abs() {
+        0.0 => "0".to_owned(),
         100.0.. => format!("{value:.0}"),
         10.0.. => format!("{value:.1}"),
         1.0.. => format!("{value:.2}"),

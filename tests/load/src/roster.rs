@@ -11,6 +11,8 @@ pub enum Standing {
     Present,
     /// Its key has ended or it was deleted: nobody may know it.
     Revoked,
+    /// Its key has ended: peers may know it as such.
+    Ended,
 }
 
 /// Whether peers have to be told that a node is online.

@@ -14,12 +14,12 @@ use tokio::time::Instant;
 use crate::{
     access_plan::{AccessPlan, AccessTable},
     administration::Administration,
-    fleet::{Fleet, FleetContext, Told},
+    fleet::{Fleet, FleetContext, QUIET, Told},
     link::NodeMode,
     node::SimulatedNode,
     options::{DeploymentKind, Options, PhaseName, PlanKind},
     quiet_tailnet::QuietTailnet,
-    report::{PhaseReport, RunReport},
+    report::{PhaseReport, RunReport, UsageSample},
     roster::Roster,
     session::Transport,
     target::Target,
@@ -27,11 +27,15 @@ use crate::{
     view::Heard,
 };
 
-/// How many people the nodes belong to at least, and how many nodes one has at most: the registry makes a hundred of a person at once.
-const PEOPLE: usize = 20;
-const MOST_NODES: usize = 90;
 /// How long a phase may take until everything in it has happened.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How long that is with headscale, which is slower; and how long nothing comes before it has come to rest, because it holds
+/// changes back for 0.8 s.
+const HEADSCALE_PATIENCE: Duration = Duration::from_secs(600);
+const HEADSCALE_QUIET: Duration = Duration::from_secs(2);
+/// Fewer nodes are at rest sooner.
+const FEW: u32 = 100;
+const QUIET_OF_FEW: Duration = Duration::from_millis(150);
 /// How long views may be wrong after the last message.
 const LATE: Duration = Duration::from_secs(20);
 /// The most faults of a phase that are told.
@@ -57,6 +61,8 @@ pub struct Run {
     pub endpoints: u32,
     /// Tailnets beside the one under load.
     pub others: Vec<QuietTailnet>,
+    /// How long a phase may take until everything in it has happened.
+    pub patience: Duration,
     servers: ServerProcesses,
     reports: Vec<PhaseReport>,
 }
@@ -83,45 +89,37 @@ pub async fn run_load(options: Options, tell: fn(&str)) -> Result<Option<RunRepo
     let Some(target) = tokio::task::block_in_place(|| Target::begin(&options))? else {
         return Ok(None);
     };
-    let first = target.gateways.first().context("no gateway")?;
-    let context = FleetContext::new(target.gateways.clone(), first.control_keys().await?);
-    let nodes = usize::try_from(options.nodes)?;
-    let people = PEOPLE.max(nodes.div_ceil(MOST_NODES));
-    let plan = match options.policy {
-        PlanKind::Allow => AccessPlan::allow_all(people),
-        PlanKind::Scoped => AccessPlan::scoped(people),
-    };
-    let administration = Administration::begin(target.channels.clone(), people).await?;
-    administration.set_policy(&plan).await?;
-    let mut run = Run {
-        servers: ServerProcesses::new(&options.pid),
-        table: plan.table(),
-        fleet: Fleet::new(Arc::new(context)),
-        roster: Roster::default(),
-        endpoints: 0,
-        others: Vec::new(),
-        reports: Vec::new(),
-        options,
-        target,
-        administration,
-        plan,
-    };
+    let mut run = Run::begin(options, target).await?;
     if run.options.other_tailnets > 0 {
         tell("other tailnets");
         run.start_other_tailnets().await?;
     }
-    run.add_nodes(nodes);
+    let lone = run.options.lone_nodes();
+    run.add_nodes(usize::try_from(run.options.nodes)? - lone);
     tell("register");
     run.register().await?;
+    if lone > 0 {
+        run.add_nodes(lone);
+        tell("register alone");
+        run.register_alone().await?;
+    }
     tell("connect");
     run.connect().await?;
     for phase in PhaseName::ALL {
-        if run.options.phases.contains(&phase) {
-            let name = phase
-                .to_possible_value()
-                .context("a phase without a name")?;
+        if !run.options.phases.contains(&phase) {
+            continue;
+        }
+        let name = phase
+            .to_possible_value()
+            .context("a phase without a name")?;
+        if run.target.access.may_do(phase) {
             tell(name.get_name());
-            run.do_phase(phase).await?;
+            Box::pin(run.do_phase(phase)).await?;
+        } else {
+            tell(&format!(
+                "{}: left out, headscale has no such thing",
+                name.get_name()
+            ));
         }
     }
     run.finish_other_tailnets().await;
@@ -129,6 +127,38 @@ pub async fn run_load(options: Options, tell: fn(&str)) -> Result<Option<RunRepo
 }
 
 impl Run {
+    /// Makes a tailnet at a server, and puts its policy in force.
+    async fn begin(options: Options, target: Target) -> Result<Self> {
+        let first = target.gateways.first().context("no gateway")?;
+        let context = FleetContext::new(target.gateways.clone(), first.control_keys().await?);
+        let people = usize::try_from(options.people())?;
+        let plan = match options.policy {
+            PlanKind::Allow => AccessPlan::allow_all(people),
+            PlanKind::Scoped => AccessPlan::scoped(people),
+        };
+        let administration = Administration::begin(target.access.clone(), people).await?;
+        administration.set_policy(&plan).await?;
+        let (patience, quiet) = match (&options.headscale, options.nodes) {
+            (Some(_), _) => (HEADSCALE_PATIENCE, HEADSCALE_QUIET),
+            (None, ..FEW) => (PATIENCE, QUIET_OF_FEW),
+            (None, _) => (PATIENCE, QUIET),
+        };
+        Ok(Self {
+            servers: ServerProcesses::new(&options.pid),
+            table: plan.table(),
+            fleet: Fleet::new(Arc::new(context), quiet),
+            roster: Roster::default(),
+            endpoints: 0,
+            others: Vec::new(),
+            patience,
+            reports: Vec::new(),
+            options,
+            target,
+            administration,
+            plan,
+        })
+    }
+
     /// Adds nodes to the fleet: each is of the next person, and of a mode and a transport by its place.
     pub fn add_nodes(&mut self, count: usize) {
         let (faulty, boxes) = (self.options.faulty as usize, self.options.boxes as usize);
@@ -171,13 +201,17 @@ impl Run {
         meter: &PhaseMeter,
         is_wanted: impl Fn(&Heard) -> bool + Sync,
     ) -> (PhaseReport, Vec<Told>) {
-        let last = self.fleet.wait_for_quiet(Instant::now() + PATIENCE).await;
+        let deadline = Instant::now() + self.patience;
+        let last = self.fleet.wait_for_quiet(deadline).await;
         let usage = UsageSnapshot::take();
+        let measured = meter.began.elapsed().as_secs_f64();
         let traffic = &self.fleet.context.traffic;
         let mut report = PhaseReport {
             phase: phase.to_owned(),
             operations: 1,
             seconds: last.saturating_duration_since(meter.began).as_secs_f64(),
+            measured_seconds: measured,
+            is_cut_off: Instant::now() >= deadline,
             server_cpu: self.servers.cpu_between(&meter.usage, &usage),
             generator_cpu: usage.own_cpu_since(&meter.usage),
             memory: self.servers.memory(),
@@ -187,6 +221,8 @@ impl Run {
             errors: self.fleet.context.take_errors(),
             ..PhaseReport::default()
         };
+        let busy = usage.busy_since(&meter.usage) - report.generator_cpu;
+        report.other_cores = ((busy - report.server_cpu_seconds()) / measured).max(0.0);
         let (mut told, nodes_told) = self.fleet.open_frames(&is_wanted);
         report.nodes_told = nodes_told;
         let late = last.max(Instant::now()) + LATE;
@@ -202,6 +238,15 @@ impl Run {
             told.extend(self.fleet.open_frames(&is_wanted).0);
         }
         (report, told)
+    }
+
+    /// Returns the memory of the server in MiB, and its open descriptors, now.
+    pub fn server_sample(&self, seconds: f64) -> UsageSample {
+        UsageSample {
+            seconds,
+            mebibytes: self.servers.memory().values().sum(),
+            descriptors: self.servers.descriptors(),
+        }
     }
 
     /// Returns the memory of the server now, in MiB by the name of the program.
@@ -220,7 +265,9 @@ impl Run {
     }
 
     fn into_report(self) -> RunReport {
+        let headscale = self.options.headscale.is_some();
         let target = match (&*self.options.gateway, self.options.deployment) {
+            _ if headscale => "headscale".to_owned(),
             ([], DeploymentKind::Serve) => "one process".to_owned(),
             ([], DeploymentKind::Separate) => "separate services, two gateways".to_owned(),
             (gateways, _) => gateways.join(", "),

@@ -11,8 +11,9 @@ use bowline_test_servers::PostgresServer;
 use tempfile::TempDir;
 
 use crate::{
-    administration::OwnerChannels,
+    administration::{AdministratorAccess, HeadscaleApi, OwnerChannels},
     dial::GatewayAddress,
+    headscale_server::HeadscaleServer,
     options::{DeploymentKind, Options},
 };
 
@@ -21,11 +22,17 @@ pub struct Target {
     /// Where nodes connect.
     pub gateways: Vec<GatewayAddress>,
     /// Where an administrator asks.
-    pub channels: OwnerChannels,
+    pub access: AdministratorAccess,
     /// What was started, with what it runs on; in this order it ends.
-    deployment: Option<Box<dyn Deployment>>,
+    started: Option<StartedServer>,
     postgres: Option<(PostgresServer, String)>,
     _directory: Option<TempDir>,
+}
+
+/// A server that was started.
+enum StartedServer {
+    Bowline(Box<dyn Deployment>),
+    Headscale(HeadscaleServer),
 }
 
 impl Target {
@@ -40,6 +47,9 @@ impl Target {
             return Self::running(options).map(Some);
         }
         let directory = tempfile::tempdir()?;
+        if let Some(program) = &options.headscale {
+            return Self::headscale(program, directory).map(Some);
+        }
         let launch = Launch {
             scheme: if options.tls { "https" } else { "http" },
             log_filter: "warn",
@@ -68,10 +78,11 @@ impl Target {
             let url = format!("{}://{address}", launch.scheme);
             GatewayAddress::new(&url, Some(&authority))
         });
+        let channels = OwnerChannels::find(|service| deployment.channel(service))?;
         Ok(Some(Self {
             gateways: gateways.collect::<Result<_>>()?,
-            channels: OwnerChannels::find(|service| deployment.channel(service))?,
-            deployment: Some(deployment),
+            access: AdministratorAccess::Owners(Box::new(channels)),
+            started: Some(StartedServer::Bowline(deployment)),
             postgres,
             _directory: Some(directory),
         }))
@@ -91,10 +102,23 @@ impl Target {
         };
         Ok(Self {
             gateways: gateways.collect::<Result<_>>()?,
-            channels,
-            deployment: None,
+            access: AdministratorAccess::Owners(Box::new(channels)),
+            started: None,
             postgres: None,
             _directory: None,
+        })
+    }
+
+    fn headscale(program: &Path, directory: TempDir) -> Result<Self> {
+        let server = HeadscaleServer::start(program, directory.path())?;
+        let gateway = GatewayAddress::new(&format!("http://{}", server.address), None)?;
+        let api = HeadscaleApi::new(gateway.clone(), server.make_token()?);
+        Ok(Self {
+            gateways: vec![gateway],
+            access: AdministratorAccess::Headscale(api),
+            started: Some(StartedServer::Headscale(server)),
+            postgres: None,
+            _directory: Some(directory),
         })
     }
 
@@ -117,10 +141,12 @@ impl Target {
     ///
     /// When they do not come up.
     pub fn crash_gateways(&mut self) -> Result<bool> {
-        match &mut self.deployment {
-            Some(deployment) => deployment.crash_gateways().map(|()| true),
-            None => Ok(false),
+        match &mut self.started {
+            Some(StartedServer::Bowline(deployment)) => deployment.crash_gateways()?,
+            Some(StartedServer::Headscale(server)) => server.crash()?,
+            None => return Ok(false),
         }
+        Ok(true)
     }
 }
 

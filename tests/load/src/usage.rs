@@ -15,7 +15,11 @@ struct ProcessUse {
 
 /// All processes at a moment.
 #[derive(Clone, Debug)]
-pub struct UsageSnapshot(BTreeMap<u32, ProcessUse>);
+pub struct UsageSnapshot {
+    processes: BTreeMap<u32, ProcessUse>,
+    /// CPU seconds of the whole machine, whoever used them.
+    busy_seconds: f64,
+}
 
 /// Which processes are servers: what this one has started, or those that were named, each with its descendants.
 #[derive(Clone, Debug)]
@@ -36,14 +40,14 @@ impl ServerProcesses {
             if self.0.contains(&id) {
                 return true;
             }
-            ancestor = snapshot.0.get(&id).map(|process| process.parent);
+            ancestor = snapshot.processes.get(&id).map(|process| process.parent);
         }
         false
     }
 
     fn of(&self, snapshot: &UsageSnapshot) -> Vec<(u32, String)> {
         let own = process::id();
-        let processes = snapshot.0.iter();
+        let processes = snapshot.processes.iter();
         let servers = processes.filter(|(id, _)| **id != own && self.contains(snapshot, **id));
         servers.map(|(id, one)| (*id, one.name.clone())).collect()
     }
@@ -69,6 +73,14 @@ impl ServerProcesses {
         }
         held
     }
+
+    /// Returns how many descriptors servers have open now.
+    pub fn descriptors(&self) -> u32 {
+        let servers = self.of(&UsageSnapshot::take()).into_iter();
+        let open = servers
+            .filter_map(|(id, _)| Some(fs::read_dir(format!("/proc/{id}/fd")).ok()?.count()));
+        u32::try_from(open.sum::<usize>()).unwrap_or(u32::MAX)
+    }
 }
 
 impl UsageSnapshot {
@@ -76,7 +88,15 @@ impl UsageSnapshot {
     pub fn take() -> Self {
         let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
         let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        Self(ids.filter_map(|id| Some((id, read_process(id)?))).collect())
+        Self {
+            processes: ids.filter_map(|id| Some((id, read_process(id)?))).collect(),
+            busy_seconds: read_busy_seconds(),
+        }
+    }
+
+    /// Returns the CPU seconds that all programs used since an earlier moment.
+    pub fn busy_since(&self, before: &Self) -> f64 {
+        self.busy_seconds - before.busy_seconds
     }
 
     /// Returns the CPU seconds that this process used since an earlier moment.
@@ -86,7 +106,9 @@ impl UsageSnapshot {
     }
 
     fn cpu(&self, id: u32) -> f64 {
-        self.0.get(&id).map_or(0.0, |process| process.cpu_seconds)
+        self.processes
+            .get(&id)
+            .map_or(0.0, |process| process.cpu_seconds)
     }
 }
 
@@ -102,6 +124,19 @@ fn read_process(id: u32) -> Option<ProcessUse> {
         parent: fields.get(1)?.parse().ok()?,
         cpu_seconds: ticks.into_iter().flatten().sum::<f64>() / TICKS_PER_SECOND,
     })
+}
+
+/// Returns the CPU seconds of the machine since it started, but for those when it had nothing to do.
+fn read_busy_seconds() -> f64 {
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let first = stat.lines().next().unwrap_or_default();
+    let ticks = first.split_whitespace().skip(1);
+    let ticks = ticks.filter_map(|text| text.parse::<f64>().ok());
+    // user, nice, system, idle, iowait, irq, softirq, steal; guests are among the users.
+    let busy = ticks
+        .enumerate()
+        .filter(|(place, _)| [0, 1, 2, 5, 6].contains(place));
+    busy.map(|(_, ticks)| ticks).sum::<f64>() / TICKS_PER_SECOND
 }
 
 /// Returns the memory of a process, its share of what it shares, in MiB.

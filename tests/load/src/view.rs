@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
+use bowline_clock::{Clock as _, SystemClock};
 use bowline_control_wire::{FilterRule, MapResponse, Node, PeerChange};
 use bowline_keys::{DiscoPublic, NodePublic};
 use ipnet::IpNet;
@@ -30,7 +31,7 @@ pub struct KnownNode {
 pub struct Heard {
     /// The peer.
     pub node: u64,
-    /// The endpoint that it named.
+    /// The endpoint that it named, where the peer was known already.
     pub endpoint: Option<SocketAddr>,
     /// Whether it named the peer as gone or ended.
     pub is_end: bool,
@@ -73,9 +74,11 @@ impl NodeView {
         let mut heard = Vec::new();
         for peer in &message.peers_changed {
             let (node, peer) = (peer.id, known(peer));
+            let is_known = self.peers.contains_key(&node);
+            let endpoint = peer.endpoints.first().copied();
             heard.push(Heard {
                 node,
-                endpoint: peer.endpoints.first().copied(),
+                endpoint: endpoint.filter(|_| is_known),
                 is_end: peer.expired,
             });
             self.peers.insert(node, peer);
@@ -92,7 +95,7 @@ impl NodeView {
             heard.push(Heard {
                 node: change.node_id,
                 endpoint: endpoints(&change.endpoints).first().copied(),
-                is_end: false,
+                is_end: has_ended(&change),
             });
             self.patch(&change);
         }
@@ -106,6 +109,7 @@ impl NodeView {
     }
 
     fn patch(&mut self, change: &PeerChange) {
+        let has_ended = has_ended(change);
         let Some(peer) = self.peers.get_mut(&change.node_id) else {
             let text = format!("a change of the unknown peer {}", change.node_id);
             return self.faults.push(text);
@@ -115,6 +119,7 @@ impl NodeView {
         }
         peer.disco = change.disco_key.or(peer.disco);
         peer.online = change.online.or(peer.online);
+        peer.expired |= has_ended;
         if !change.endpoints.is_empty() {
             peer.endpoints = endpoints(&change.endpoints);
         }
@@ -131,6 +136,13 @@ impl NodeView {
             };
         }
     }
+}
+
+/// Says whether a change ends the peer's key.
+fn has_ended(change: &PeerChange) -> bool {
+    change
+        .key_expiry
+        .is_some_and(|end| end <= SystemClock.now())
 }
 
 fn known(node: &Node) -> KnownNode {

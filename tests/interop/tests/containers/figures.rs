@@ -17,7 +17,7 @@ use super::SERVICES;
 /// How long a phase of the load may take to begin.
 const PATIENCE: Duration = Duration::from_secs(300);
 /// The phases that are measured, and the one after them.
-const PHASES: [&str; 3] = ["idle", "changes", "revocations"];
+const PHASES: [&str; 3] = ["idle", "changes", "expire"];
 
 /// What containers have used at a moment, in the order of `SERVICES`.
 struct StackUsage {

@@ -1,3 +1,4 @@
+use bowline_clock::{Clock as _, SystemClock};
 use bowline_control_wire::{FilterRule, MapResponse, Node, PeerChange, PortRange};
 use bowline_keys::NodePublic;
 
@@ -170,6 +171,30 @@ fn revoked_peer_that_is_still_known_is_a_fault() {
         faults.iter().any(|fault| fault.contains("knows 2")),
         "{faults:?}"
     );
+}
+
+#[test]
+fn peer_whose_key_has_ended_may_be_known_as_such() {
+    let (mut roster, table) = (roster(), AccessPlan::scoped(3).table());
+    let mut view = NodeView::default();
+    view.apply(first_message(&roster));
+    roster.node_mut(1).standing = Standing::Ended;
+    let faults = check_view(&roster, &table, 0, &view);
+    assert!(
+        faults.iter().any(|fault| fault.contains("knows 2")),
+        "{faults:?}"
+    );
+    let change = PeerChange {
+        node_id: 2,
+        key_expiry: Some(SystemClock.now()),
+        ..PeerChange::default()
+    };
+    let heard = view.apply(MapResponse {
+        peers_changed_patch: vec![change],
+        ..MapResponse::default()
+    });
+    assert!(heard.iter().all(|heard| heard.is_end), "{heard:?}");
+    assert_eq!(check_view(&roster, &table, 0, &view), Vec::<String>::new());
 }
 
 #[test]

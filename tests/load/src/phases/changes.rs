@@ -83,7 +83,7 @@ impl Run {
     }
 
     /// Lets the nodes that are to go wrong do so, and strangers lie.
-    fn let_go_wrong(&mut self) -> JoinSet<&'static str> {
+    pub(super) fn let_go_wrong(&mut self) -> JoinSet<&'static str> {
         let mut wrong = 0;
         for node in &self.fleet.nodes {
             node.set_wrong(true);
@@ -105,7 +105,7 @@ impl Run {
     }
 
     /// Returns the nodes without fault that take part.
-    fn reporters(&self) -> Vec<Arc<SimulatedNode>> {
+    pub(super) fn reporters(&self) -> Vec<Arc<SimulatedNode>> {
         let mut nodes = self.nodes_at(&self.present_places());
         nodes.retain(|node| node.mode == NodeMode::Healthy);
         nodes
@@ -176,7 +176,7 @@ impl Run {
 }
 
 /// Adds the lies that were believed.
-fn with_lies(mut report: PhaseReport, mut liars: JoinSet<&'static str>) -> PhaseReport {
+pub(super) fn with_lies(mut report: PhaseReport, mut liars: JoinSet<&'static str>) -> PhaseReport {
     while let Some(believed) = liars.try_join_next() {
         report.fault_count += 1;
         report

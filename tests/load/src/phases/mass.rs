@@ -7,9 +7,10 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     pace::run_in_parallel,
+    probe::KeyProber,
     report::{LatencySummary, PhaseReport},
     roster::Presence,
-    run::{PATIENCE, PhaseMeter, Run},
+    run::{PhaseMeter, Run},
 };
 
 /// How many registrations are under way at once.
@@ -52,11 +53,12 @@ impl Run {
 
     /// Lets all nodes connect at once.
     pub async fn connect(&mut self) -> Result<()> {
+        let prober = KeyProber::start(self.target.gateways.clone());
         let meter = self.begin_phase();
         for node in &self.fleet.nodes {
             node.connect(&self.fleet.context, meter.began);
         }
-        self.finish_connecting("connect", &meter).await;
+        self.finish_connecting("connect", &meter, prober).await;
         Ok(())
     }
 
@@ -66,11 +68,12 @@ impl Run {
             node.set_wrong(false);
             node.disconnect();
         }
+        let prober = KeyProber::start(self.target.gateways.clone());
         let meter = self.begin_phase();
         for node in self.nodes_at(&self.present_places()) {
             node.connect(&self.fleet.context, meter.began);
         }
-        self.finish_connecting("reconnect", &meter).await;
+        self.finish_connecting("reconnect", &meter, prober).await;
         Ok(())
     }
 
@@ -79,6 +82,7 @@ impl Run {
         for node in self.nodes_at(&self.present_places()) {
             node.set_wrong(false);
         }
+        let prober = KeyProber::start(self.target.gateways.clone());
         let meter = self.begin_phase();
         for node in self.nodes_at(&self.present_places()) {
             node.expect_map(meter.began);
@@ -86,17 +90,18 @@ impl Run {
         // Starting waits for programs; the nodes go on meanwhile.
         let were_started = tokio::task::block_in_place(|| self.target.crash_gateways())?;
         if were_started {
-            self.finish_connecting("crash", &meter).await;
+            self.finish_connecting("crash", &meter, prober).await;
         }
         Ok(())
     }
 
-    async fn finish_connecting(&mut self, phase: &str, meter: &PhaseMeter) {
+    async fn finish_connecting(&mut self, phase: &str, meter: &PhaseMeter, prober: KeyProber) {
         let places = self.present_places();
         let missing = self
             .fleet
-            .wait_for_maps(&places, meter.began + PATIENCE)
+            .wait_for_maps(&places, meter.began + self.patience)
             .await;
+        let probes = tokio::task::block_in_place(|| prober.finish());
         for place in &places {
             self.roster.node_mut(*place).presence = Presence::Online;
         }
@@ -109,13 +114,27 @@ impl Run {
         let figures = &mut report.figures;
         figures.insert("bytes over those of first messages", over_first);
         figures.insert("seconds until all had come to rest", report.seconds);
+        figures.insert("nodes without a netmap", missing as f64);
+        figures.insert("GET /key without an answer", probes.unanswered as f64);
+        figures.insert(
+            "connections that failed",
+            report.errors.values().sum::<u64>() as f64,
+        );
+        let last = waited.iter().max().copied().unwrap_or_default();
+        let right = report.seconds + report.late_seconds - last.as_secs_f64();
+        figures.insert(
+            "seconds from the last map until all was right",
+            right.max(0.0),
+        );
+        if let Some(times) = LatencySummary::of(probes.took) {
+            report.summaries.insert("ms to answer GET /key", times);
+        }
         if missing > 0 {
             report.fault_count += missing;
             report
                 .faults
                 .push(format!("{missing} nodes have no netmap"));
         }
-        let last = waited.iter().max().copied().unwrap_or_default();
         self.keep(PhaseReport {
             operations: waited.len(),
             seconds: last.as_secs_f64(),
@@ -161,11 +180,14 @@ impl Run {
         report.figures.insert("cores of the server", cores);
         let of_clients = |report: &PhaseReport| -> f64 {
             let programs = report.memory.iter();
-            let those =
-                programs.filter(|(name, _)| *name == "bowline" || name.ends_with("gateway"));
+            let holds_streams = |name: &str| {
+                name == "bowline" || name.ends_with("gateway") || name.starts_with("headscale")
+            };
+            let those = programs.filter(|(name, _)| holds_streams(name));
             those.map(|(_, mebibytes)| mebibytes).sum()
         };
-        if let Some(registered) = self.earlier("register") {
+        let registered = self.earlier("register alone");
+        if let Some(registered) = registered.or_else(|| self.earlier("register")) {
             let grown = of_clients(&report) - of_clients(registered);
             let streams = self.present_places().len() as f64;
             report

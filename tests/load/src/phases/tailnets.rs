@@ -9,7 +9,7 @@ use crate::{
     pace::run_in_parallel,
     quiet_tailnet::QuietTailnet,
     report::{LatencySummary, PhaseReport},
-    run::{PATIENCE, PhaseMeter, Run},
+    run::{PhaseMeter, Run},
 };
 
 /// How many of them are made at once.
@@ -24,13 +24,13 @@ impl Run {
         let before = self.server_memory();
         let meter = self.begin_phase();
         let pieces = (0..count).map(|number| {
-            let channels = self.target.channels.clone();
+            let access = self.target.access.clone();
             let context = Arc::clone(&self.fleet.context);
-            QuietTailnet::start(number, channels, context)
+            QuietTailnet::start(number, access, context)
         });
         let made = run_in_parallel(pieces, AT_ONCE).await;
         self.others = made.into_iter().collect::<Result<_>>()?;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.patience;
         let mut waited = Vec::new();
         for tailnet in &self.others {
             waited.extend(tailnet.wait_for_maps(deadline).await);
