@@ -14,7 +14,7 @@ use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
 use crate::{
     DatabaseError, from_micros,
-    statements::{MOST_ROWS, insert_sql},
+    statements::{insert_sql, split_rows},
     to_micros,
 };
 
@@ -213,7 +213,7 @@ pub(crate) async fn insert_entries(
     entries: &[(TailnetId, AuditEntry)],
 ) -> Result<(), DatabaseError> {
     let table = "audit (tailnet_id, sequence, happened_at, actor, action, object, detail, hash)";
-    for rows in entries.chunks(MOST_ROWS) {
+    for rows in split_rows(entries) {
         let mut query = sqlx::query(AssertSqlSafe(insert_sql(table, 8, rows.len())));
         for (tailnet, entry) in rows {
             query = query

@@ -12,12 +12,15 @@ use bowline_clock::SharedClock;
 use bowline_service_kit::SCHEMA_LEVEL;
 use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
-use sqlx::{Any, AnyConnection, AnyPool, Transaction};
+use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe, Transaction};
 
 use crate::{
     DatabaseError, DatabaseOpenError, Migrations, ReadTransaction, WriteTransaction,
     epochs::EpochKeeper, from_micros, transaction::begin_transaction,
 };
+
+/// The time of a PostgreSQL server, in microseconds.
+const SERVER_TIME: &str = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)";
 
 /// Which SQL the database speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -236,6 +239,25 @@ impl Database {
         self.now_on(&mut connection).await
     }
 
+    /// Returns the expression that is this time in a statement, for whom a statement of its own is too much;
+    /// [`Self::read_time`] reads it.
+    #[must_use]
+    pub fn time_sql(&self) -> &'static str {
+        match (self.time, self.dialect) {
+            (TimeSource::Server, SqlDialect::Postgres) => SERVER_TIME,
+            _ => "CAST(NULL AS BIGINT)",
+        }
+    }
+
+    /// Reads what a statement has returned for [`Self::time_sql`].
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError::Unavailable`] when the server's clock is beyond the calendar.
+    pub fn read_time(&self, micros: Option<i64>) -> Result<DateTime<Utc>, DatabaseError> {
+        micros.map_or_else(|| Ok(self.clock.now()), time_from_micros)
+    }
+
     /// Begins a transaction that may write.
     pub(crate) fn begin_write(
         &self,
@@ -273,11 +295,11 @@ pub(crate) async fn read_time(
     if source == TimeSource::Clock || SqlDialect::of(connection) == SqlDialect::Sqlite {
         return Ok(clock.now());
     }
-    let micros = sqlx::query_scalar(
-        "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)",
-    )
-    .fetch_one(connection)
-    .await?;
+    let query = sqlx::query_scalar(AssertSqlSafe(format!("SELECT {SERVER_TIME}")));
+    time_from_micros(query.fetch_one(connection).await?)
+}
+
+fn time_from_micros(micros: i64) -> Result<DateTime<Utc>, DatabaseError> {
     from_micros(micros)
         .ok_or_else(|| DatabaseError::unavailable("the server's clock is beyond the calendar"))
 }

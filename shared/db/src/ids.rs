@@ -2,7 +2,7 @@
 
 use sqlx::AnyConnection;
 
-use crate::{DatabaseError, SqlDialect};
+use crate::{DatabaseError, SqlDialect, StatementGroup};
 
 /// Returns an identifier nobody was given before, at least 1.
 ///
@@ -18,4 +18,24 @@ pub async fn next_id(connection: &mut AnyConnection) -> Result<i64, DatabaseErro
         SqlDialect::Sqlite => "UPDATE ids SET last = last + 1 RETURNING last",
     };
     Ok(sqlx::query_scalar(sql).fetch_one(connection).await?)
+}
+
+/// Returns the expression that is the next identifier in a statement of a writing transaction, for whom a statement of its own is
+/// too much. Whoever uses the identifier adds [`keep_id`] to what the transaction writes.
+#[must_use]
+pub fn next_id_sql(dialect: SqlDialect) -> &'static str {
+    match dialect {
+        SqlDialect::Postgres => "nextval('ids')",
+        // Nobody else takes one before the transaction ends: there is one writer.
+        SqlDialect::Sqlite => "(SELECT last + 1 FROM ids)",
+    }
+}
+
+/// Notes that an identifier which was read by [`next_id_sql`] is used.
+pub fn keep_id(group: &mut StatementGroup, dialect: SqlDialect, id: i64) {
+    if dialect == SqlDialect::Sqlite {
+        group
+            .add("UPDATE ids SET last = $1 WHERE last < $1")
+            .bind(id);
+    }
 }

@@ -15,7 +15,7 @@ use super::mutation::Mutation;
 use super::{Head, LogState, origin};
 use crate::{
     AuditEntry, DatabaseError, audit,
-    statements::{MOST_ROWS, insert_sql},
+    statements::{insert_sql, split_rows},
     to_micros,
 };
 
@@ -54,6 +54,12 @@ pub(super) async fn run(log: &LogState, mut jobs: Vec<Box<dyn Job>>) -> Vec<Box<
     }
 }
 
+const SAVEPOINT: &str = "SAVEPOINT mutation";
+/// Keeps what was done since the savepoint, and sets the next.
+const NEXT_SAVEPOINT: &str = "RELEASE SAVEPOINT mutation; SAVEPOINT mutation";
+/// Undoes what was done since the savepoint, which stays.
+const ROLLBACK: &str = "ROLLBACK TO SAVEPOINT mutation";
+
 struct CommittedBatch {
     /// The revision after each job that ran.
     revisions: Vec<Revision>,
@@ -87,6 +93,7 @@ async fn commit_jobs(
     let mut revisions = Vec::with_capacity(jobs.len());
     let mut any_succeeded = false;
     let begin = Instant::now();
+    execute_statement(mutation.connection(), SAVEPOINT).await?;
     for job in jobs {
         if !revisions.is_empty() && begin.elapsed() > INTAKE_TIME {
             break;
@@ -114,14 +121,14 @@ async fn commit_jobs(
     })
 }
 
-/// Runs one job in a savepoint; a failure leaves nothing of it.
+/// Runs one job in the savepoint that is open; a failure leaves nothing of it. A savepoint is open again afterwards, for the next
+/// job; the last is gone with the commit.
 async fn run_in_savepoint(
     mutation: &mut Mutation,
     job: &mut dyn Job,
 ) -> Result<bool, DatabaseError> {
-    execute_statement(mutation.connection(), "SAVEPOINT mutation").await?;
     if job.run(mutation).await {
-        match execute_statement(mutation.connection(), "RELEASE SAVEPOINT mutation").await {
+        match execute_statement(mutation.connection(), NEXT_SAVEPOINT).await {
             Ok(()) => return Ok(true),
             // PostgreSQL: the job passed over an error of a statement.
             Err(error) => job.replace_result(error),
@@ -129,8 +136,7 @@ async fn run_in_savepoint(
     }
     mutation.entries.clear();
     mutation.audits.clear();
-    execute_statement(mutation.connection(), "ROLLBACK TO SAVEPOINT mutation").await?;
-    execute_statement(mutation.connection(), "RELEASE SAVEPOINT mutation").await?;
+    execute_statement(mutation.connection(), ROLLBACK).await?;
     Ok(false)
 }
 
@@ -187,7 +193,7 @@ impl Appends {
         connection: &mut AnyConnection,
         now: i64,
     ) -> Result<(), DatabaseError> {
-        for rows in self.entries.chunks(MOST_ROWS) {
+        for rows in split_rows(&self.entries) {
             let sql = insert_sql(
                 "change_log (tailnet_id, revision, committed_at, entry)",
                 4,

@@ -1,7 +1,9 @@
 //! What a mutation leaves, and what a failed one does not.
 
 use bowline_bus::{Event, Hint, LogOwner};
-use bowline_db::{Changes, DatabaseError, Mutation, next_id};
+use bowline_db::{
+    Changes, DatabaseError, Mutation, SqlDialect, StatementGroup, keep_id, next_id, next_id_sql,
+};
 use bowline_ids::Revision;
 use bowline_test_servers::on_both;
 use sqlx::Row;
@@ -11,10 +13,12 @@ use crate::support::{TestLog, add, insert, start, tailnet};
 on_both!(TestLog::open =>
     a_conflict_names_the_same_constraint,
     a_failed_mutation_leaves_nothing,
+    a_group_of_statements_is_done_whole_or_not_at_all,
     a_hint_follows_the_commit,
     a_passed_over_error_does_not_commit,
     entries_of_one_mutation_follow_each_other,
     ids_are_never_given_twice,
+    ids_that_a_statement_reads_are_given_once,
     nulls_and_bytes_survive,
     revisions_are_per_tailnet,
     the_injected_clock_counts,
@@ -100,6 +104,71 @@ async fn a_failed_mutation_leaves_nothing(fixture: TestLog) {
         add(&fixture.log, tailnet(1), "b").await.unwrap(),
         Revision::new(2)
     );
+}
+
+/// Changes a thing's size, and adds two things, in one round trip.
+async fn change_and_add(mutation: &mut Mutation, names: [&str; 2]) -> Result<(), DatabaseError> {
+    let mut group = StatementGroup::default();
+    group.add("UPDATE things SET size = $2 WHERE name = $1");
+    group.bind("a".to_owned()).bind(Some(7_i64));
+    for name in names {
+        let dialect = SqlDialect::of(mutation.connection());
+        let sql = format!("SELECT {}", next_id_sql(dialect));
+        let id: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
+            .fetch_one(mutation.connection())
+            .await?;
+        let id = id + i64::from(name == names[1] && dialect == SqlDialect::Sqlite);
+        group.add("INSERT INTO things (id, tailnet_id, name, note) VALUES ($1, $2, $3, $4)");
+        group.bind(id).bind(i64::from(mutation.tailnet()));
+        group.bind(name.to_owned()).bind(None::<String>);
+        keep_id(&mut group, dialect, id);
+    }
+    group.execute(mutation.connection()).await
+}
+
+async fn a_group_of_statements_is_done_whole_or_not_at_all(fixture: TestLog) {
+    add(&fixture.log, tailnet(1), "a").await.unwrap();
+    let run = |names: [&'static str; 2]| {
+        let log = fixture.log.clone();
+        let changing = async move {
+            let work = log.mutate(tailnet(1), "t", move |mutation| {
+                Box::pin(change_and_add(mutation, names))
+            });
+            work.await
+        };
+        tokio::spawn(changing)
+    };
+    let conflicting = run(["b", "a"]).await.unwrap();
+    assert!(
+        matches!(conflicting, Err(DatabaseError::Conflict { .. })),
+        "{conflicting:?}"
+    );
+    let size = "SELECT size FROM things WHERE name = 'a'";
+    let read_size = || sqlx::query_scalar::<_, Option<i64>>(size);
+    let reader = fixture.database().reader();
+    assert_eq!(read_size().fetch_one(reader).await.unwrap(), None);
+    assert_eq!(fixture.names(tailnet(1)).await, ["a"]);
+    run(["b", "c"]).await.unwrap().unwrap();
+    assert_eq!(read_size().fetch_one(reader).await.unwrap(), Some(7));
+    assert_eq!(fixture.names(tailnet(1)).await, ["a", "b", "c"]);
+}
+
+async fn ids_that_a_statement_reads_are_given_once(fixture: TestLog) {
+    add(&fixture.log, tailnet(1), "a").await.unwrap();
+    for names in [["b", "c"], ["d", "e"]] {
+        let work = fixture.log.mutate(tailnet(1), "t", move |mutation| {
+            Box::pin(change_and_add(mutation, names))
+        });
+        work.await.unwrap();
+        // It takes its own in a statement of its own.
+        let name = names[0].repeat(2);
+        add(&fixture.log, tailnet(1), &name).await.unwrap();
+    }
+    let ids: Vec<i64> = sqlx::query_scalar("SELECT id FROM things ORDER BY id")
+        .fetch_all(fixture.database().reader())
+        .await
+        .unwrap();
+    assert!(ids.iter().all(|id| *id > 0) && ids.len() == 7, "{ids:?}");
 }
 
 async fn a_passed_over_error_does_not_commit(fixture: TestLog) {
