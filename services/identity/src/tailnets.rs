@@ -19,7 +19,7 @@ use crate::{
 
 /// From this schema level on every process keeps and heeds key policies.
 const KEY_POLICY_LEVEL: u32 = 2;
-const NO_TAILNET: IdentityError = IdentityError::NotFound("tailnet");
+pub(crate) const NO_TAILNET: IdentityError = IdentityError::NotFound("tailnet");
 
 /// Finds, lists and changes tailnets. Clones share it.
 #[derive(Clone, Debug)]

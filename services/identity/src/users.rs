@@ -21,7 +21,7 @@ use crate::{
     memberships::{audit_change, set_names, write_user},
     sessions::end_ways_in,
     store,
-    tailnets::require_tailnet,
+    tailnets::{NO_TAILNET, require_tailnet},
 };
 
 const NO_USER: IdentityError = IdentityError::NotFound("user");
@@ -47,16 +47,13 @@ impl Users {
         tailnet: TailnetId,
         user_id: u64,
     ) -> Result<ResolveUserResponse, IdentityError> {
-        let mut read = self.log.database().begin_read().await?;
-        let found = require_tailnet(&mut read, tailnet).await?;
-        let survivor =
-            store::former_users::find_survivor(&mut read, tailnet.get(), user_id).await?;
-        let user = require_user(&mut read, tailnet, survivor.unwrap_or(user_id)).await?;
-        let head = self.log.head_in(&mut read, tailnet).await?;
+        let reader = self.log.database().reader();
+        let found = store::resolve_user(reader, tailnet.get(), user_id).await?;
+        let found = found.ok_or(NO_TAILNET)?;
         Ok(ResolveUserResponse {
-            user: Some(user),
-            tailnet: Some(found),
-            revision: head.revision.get(),
+            user: Some(found.user.ok_or(NO_USER)?),
+            tailnet: Some(found.tailnet),
+            revision: found.revision,
         })
     }
 

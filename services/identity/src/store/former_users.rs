@@ -19,21 +19,6 @@ pub struct MergedPair {
     pub into: u64,
 }
 
-/// Returns the user who has a former user's number now.
-pub async fn find_survivor(
-    on: &mut AnyConnection,
-    tailnet_id: u64,
-    former_id: u64,
-) -> Result<Option<u64>, DatabaseError> {
-    let query = sqlx::query_scalar::<_, i64>(
-        "SELECT user_id FROM former_users WHERE tailnet_id = $1 AND former_id = $2",
-    );
-    let query = query
-        .bind(tailnet_id.cast_signed())
-        .bind(former_id.cast_signed());
-    Ok(query.fetch_optional(on).await?.map(i64::cast_unsigned))
-}
-
 /// Returns the former numbers of each user of a tailnet that has some, or of one user.
 pub async fn list_former_ids(
     on: &mut AnyConnection,

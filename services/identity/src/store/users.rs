@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use bowline_db::DatabaseError;
-use bowline_proto::identity::v1::User;
+use bowline_proto::identity::v1::{Tailnet, User};
 use prost::Message as _;
 use sqlx::{Any, AnyConnection, AssertSqlSafe, Executor, Row as _, any::AnyRow};
 
@@ -103,6 +103,49 @@ pub async fn find_user<'e>(
         .bind(id.cast_signed());
     let row = query.fetch_optional(on).await?;
     row.as_ref().map(decode_user).transpose()
+}
+
+/// A tailnet with one of its users.
+#[derive(Debug)]
+pub struct UserInTailnet {
+    /// The tailnet.
+    pub tailnet: Tailnet,
+    /// The user, if there is one.
+    pub user: Option<User>,
+    /// The revision of the log that both are true at.
+    pub revision: u64,
+}
+
+/// Returns a tailnet with the user who has a number now, in one statement: all of one state.
+pub async fn resolve_user<'e>(
+    on: impl Executor<'e, Database = Any>,
+    tailnet_id: u64,
+    user_id: u64,
+) -> Result<Option<UserInTailnet>, DatabaseError> {
+    let query = sqlx::query(
+        "SELECT tailnets.body AS tailnet, users.body AS body, COALESCE(heads.revision, 0) AS revision
+         FROM tailnets
+         LEFT JOIN heads ON heads.tailnet_id = tailnets.id
+         LEFT JOIN former_users ON former_users.tailnet_id = tailnets.id AND former_users.former_id = $2
+         LEFT JOIN users ON users.tailnet_id = tailnets.id AND users.id = COALESCE(former_users.user_id, $2)
+         WHERE tailnets.id = $1",
+    );
+    let query = query.bind(tailnet_id.cast_signed());
+    let query = query.bind(user_id.cast_signed());
+    let Some(row) = query.fetch_optional(on).await? else {
+        return Ok(None);
+    };
+    let tailnet: Vec<u8> = row.try_get("tailnet")?;
+    let tailnet = Tailnet::decode(&*tailnet).map_err(|_| DatabaseError::Inconsistent {
+        table: "tailnets",
+        row: tailnet_id.to_string(),
+    })?;
+    let has_user = row.try_get::<Option<Vec<u8>>, _>("body")?.is_some();
+    Ok(Some(UserInTailnet {
+        tailnet,
+        user: has_user.then(|| decode_user(&row)).transpose()?,
+        revision: row.try_get::<i64, _>("revision")?.cast_unsigned(),
+    }))
 }
 
 /// Returns those users of a tailnet that are there, [`MOST_IDS`] at most.
