@@ -122,7 +122,10 @@ fn open_client(info: ConnectionInfo) -> RedisResult<Client> {
         .redis_settings()
         .clone()
         .set_protocol(ProtocolVersion::RESP3);
-    Client::open(info.set_redis_settings(settings))
+    // A hint does not wait for the answer to the one before.
+    let tcp = info.tcp_settings().clone().set_nodelay(true);
+    let info = info.set_redis_settings(settings).set_tcp_settings(tcp);
+    Client::open(info)
 }
 
 #[cfg(test)]

@@ -23,6 +23,21 @@ fn sentinels_and_their_master_are_read() {
 }
 
 #[test]
+fn nothing_waits_for_the_answer_to_what_was_sent_before() {
+    let has_no_delay = |client: &Client| client.get_connection_info().tcp_settings().nodelay();
+    let Ok(RedisAddress::Fixed(fixed)) = RedisAddress::parse("redis://one") else {
+        panic!("it is one address");
+    };
+    assert!(has_no_delay(&fixed));
+    let Ok(RedisAddress::Sentinels { sentinels, .. }) =
+        RedisAddress::parse("redis+sentinel://one:26379/hints")
+    else {
+        panic!("it names a sentinel");
+    };
+    assert!(sentinels.iter().all(has_no_delay));
+}
+
+#[test]
 fn address_without_a_master_is_refused() {
     for url in ["redis+sentinel://one:26379", "redis+sentinel://one:26379/"] {
         let refused = RedisAddress::parse(url).unwrap_err().to_string();
