@@ -4,6 +4,8 @@ use bowline_keys::{MachinePublic, PrivateKey, is_low_order};
 use snow::{Builder, HandshakeState};
 use zeroize::ZeroizeOnDrop;
 
+use crate::agreement::new_resolver;
+
 const PATTERN: &str = "Noise_IK_25519_ChaChaPoly_BLAKE2s";
 const INITIATION: usize = 101;
 const RESPONSE: usize = 51;
@@ -35,8 +37,11 @@ pub enum HandshakeError {
 }
 
 impl From<snow::Error> for HandshakeError {
-    fn from(_: snow::Error) -> Self {
-        Self::Decryption
+    fn from(error: snow::Error) -> Self {
+        match error {
+            snow::Error::Dh => Self::LowOrder,
+            _ => Self::Decryption,
+        }
     }
 }
 
@@ -229,7 +234,7 @@ pub fn error_frame(text: &str) -> Vec<u8> {
 fn noise_builder() -> Result<Builder<'static>, HandshakeError> {
     PATTERN
         .parse()
-        .map(Builder::new)
+        .map(|pattern| Builder::with_resolver(pattern, new_resolver()))
         .map_err(|_| HandshakeError::Header)
 }
 

@@ -9,6 +9,7 @@
 //! `Noise_IK_25519_ChaChaPoly_BLAKE2s` as the standard has it, but for the records: their nonce counter is
 //! big-endian (protocol section 4.4). The handshake proves the machine key; what it may do is decided elsewhere.
 
+mod agreement;
 mod early;
 mod handshake;
 mod record;
