@@ -6,7 +6,7 @@ mod verify;
 use std::sync::Arc;
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     extract::State,
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::IntoResponse,
@@ -16,11 +16,15 @@ use bowline_control_wire::DerpMap;
 
 use crate::{
     gateway::Gateway,
-    transport::{nacl, noise},
+    transport::{
+        nacl,
+        noise::{self, MachineRoutes},
+    },
 };
 
 /// Every address a client, a browser or a relay can reach without Noise.
 pub fn public_routes(gateway: Arc<Gateway>) -> Router {
+    let machine_routes = MachineRoutes::new(Arc::clone(&gateway));
     Router::new()
         .route("/key", get(key::get_key))
         .route(
@@ -39,6 +43,7 @@ pub fn public_routes(gateway: Arc<Gateway>) -> Router {
             let text = "this address does not take that method\n";
             (StatusCode::METHOD_NOT_ALLOWED, text)
         })
+        .layer(Extension(machine_routes))
         .with_state(gateway)
 }
 

@@ -58,6 +58,7 @@ pub struct HandshakeQuery {
 pub async fn upgrade_to_noise(
     State(gateway): State<Arc<Gateway>>,
     Extension(connection): Extension<Connection>,
+    Extension(routes): Extension<MachineRoutes>,
     mut request: Request,
 ) -> Result<Response<Body>, RequestFailure> {
     let initiation = read_initiation(request.headers())?;
@@ -66,7 +67,10 @@ pub async fn upgrade_to_noise(
     let tasks = gateway.tasks.clone();
     let conversation = async move {
         match upgrading.await {
-            Ok(upgraded) => serve_noise(gateway, connection, TokioIo::new(upgraded), result).await,
+            Ok(upgraded) => {
+                let stream = TokioIo::new(upgraded);
+                serve_noise(routes, connection, stream, result).await;
+            }
             Err(error) => tracing::debug!(%error, "the upgrade failed"),
         }
     };
@@ -86,6 +90,7 @@ pub async fn upgrade_to_noise(
 pub async fn upgrade_websocket(
     State(gateway): State<Arc<Gateway>>,
     Extension(connection): Extension<Connection>,
+    Extension(routes): Extension<MachineRoutes>,
     Query(query): Query<HandshakeQuery>,
     request: Request,
 ) -> Result<Response<Body>, RequestFailure> {
@@ -102,7 +107,7 @@ pub async fn upgrade_websocket(
         .max_message_size(LONGEST_MESSAGE)
         .on_upgrade(move |socket| {
             serve_noise(
-                gateway,
+                routes,
                 connection,
                 websocket::into_byte_stream(socket),
                 result,
@@ -151,7 +156,7 @@ fn decode_base64(text: &str) -> Result<Vec<u8>, RequestFailure> {
 
 /// Finishes the handshake and serves HTTP/2 inside it.
 async fn serve_noise<S>(
-    gateway: Arc<Gateway>,
+    routes: MachineRoutes,
     connection: Connection,
     mut stream: S,
     result: Result<Accepted, HandshakeError>,
@@ -189,12 +194,14 @@ async fn serve_noise<S>(
         connection: connection.clone(),
         proven: Vec::new(),
     };
-    let routes = machine_routes(gateway, machine, challenge);
     let asked = CancellationToken::new();
     let (heard, asking) = (asked.clone(), connection.clone());
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
         heard.cancel();
-        answer_request(asking.clone(), routes.clone(), request.map(Body::new))
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(machine.clone());
+        request.extensions_mut().insert(challenge.clone());
+        answer_request(asking.clone(), routes.0.clone(), request)
     });
     let serving = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -227,8 +234,19 @@ async fn serve_noise<S>(
     drop(tokio::time::timeout(CLOSE_TIME, serving).await);
 }
 
+/// The addresses inside Noise, made once for all connections: each adds to its requests which machine asks.
+#[derive(Clone)]
+pub struct MachineRoutes(Router);
+
+impl MachineRoutes {
+    /// Returns the addresses of a gateway.
+    pub fn new(gateway: Arc<Gateway>) -> Self {
+        Self(machine_routes(gateway))
+    }
+}
+
 /// The addresses inside Noise (protocol section 4.7).
-fn machine_routes(gateway: Arc<Gateway>, machine: Machine, challenge: Challenge) -> Router {
+fn machine_routes(gateway: Arc<Gateway>) -> Router {
     lock_routes()
         .route("/machine/register", post(post_register))
         .route("/machine/map", post(post_map))
@@ -247,8 +265,6 @@ fn machine_routes(gateway: Arc<Gateway>, machine: Machine, challenge: Challenge)
             let text = "this address does not take that method";
             (StatusCode::METHOD_NOT_ALLOWED, text)
         })
-        .layer(Extension(machine))
-        .layer(Extension(challenge))
         .with_state(gateway)
 }
 
