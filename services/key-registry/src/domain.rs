@@ -14,6 +14,7 @@ pub mod lock;
 pub mod node_limits;
 pub mod pace;
 pub mod pre_auth_key;
+pub mod registrant_guess;
 pub mod report_judgement;
 pub mod retagging;
 pub mod retired_key;

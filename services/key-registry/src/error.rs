@@ -11,7 +11,7 @@ use tonic::Status;
 use crate::domain::{address_pool::AddressPool, attributes::AttributeRefusal};
 
 /// Why a request was not done.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum RegistryError {
     /// A field can not be right.
     #[error("{field}: {problem}")]

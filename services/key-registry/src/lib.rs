@@ -38,6 +38,7 @@ mod retired_keys;
 mod revocations;
 mod rotations;
 mod service;
+mod shared_answers;
 mod shared_keys;
 mod store;
 mod sweeper;

@@ -17,8 +17,13 @@ pub async fn write_node(
     login_id: Option<String>,
 ) -> Result<(), RegistryError> {
     nodes::put_node(mutation.connection(), node, login_id).await?;
-    mutation.record_entry(&RegistryChange::from(Change::Node(node.clone())));
+    record_node(mutation, node);
     Ok(())
+}
+
+/// Logs a node as it is written.
+pub fn record_node(mutation: &mut Mutation, node: &Node) {
+    mutation.record_entry(&RegistryChange::from(Change::Node(node.clone())));
 }
 
 /// Deletes a node; its key stays retired.

@@ -17,7 +17,10 @@ mod foreign;
 mod key_policy;
 mod limits;
 mod lock_signature;
+mod make_node;
+mod memory;
 mod new_node;
+mod questions;
 mod renewal;
 
 use std::sync::Arc;
@@ -35,10 +38,13 @@ use crate::{
     adoption::Adoption,
     asked_services::AskedServices,
     attributes::POSTURE_LEVEL,
-    domain::{self, self_report, tags},
+    domain::{self, address_pool::AddressPool, pre_auth_key, self_report, tags},
     error::RegistryError,
     fields::read_tailnet_id,
-    store::{node_keys, nodes},
+    store::{
+        node_keys, nodes,
+        presented_keys::{self, PresentedKeys},
+    },
 };
 use answers::{OwnerNames, answer_retired_key, confirm_registration, refuse, refuse_foreign_key};
 use bind::{BindOutcome, BindRequest};
@@ -46,6 +52,8 @@ use bound_key::BoundKeys;
 use credential::{Credential, CredentialOutcome, Credentials};
 use foreign::ForeignKeyAudits;
 use lock_signature::KeySignature;
+use memory::RegistrationMemory;
+use questions::SharedQuestions;
 use renewal::Renewal;
 
 /// Registers, renews, rotates and logs out node keys. Clones share it.
@@ -53,9 +61,11 @@ use renewal::Renewal;
 pub struct Registration {
     log: ChangeLog,
     services: AskedServices,
+    questions: SharedQuestions,
     credentials: Credentials,
     bound_keys: BoundKeys,
     foreign_keys: Arc<ForeignKeyAudits>,
+    memory: Arc<RegistrationMemory>,
 }
 
 /// What became of a request whose key was not bound when it came.
@@ -69,8 +79,10 @@ enum Attempt {
 impl Registration {
     pub(crate) fn new(log: ChangeLog, services: AskedServices, adoption: Adoption) -> Self {
         let foreign_keys = Arc::new(ForeignKeyAudits::new(log.clone()));
+        let questions = SharedQuestions::new(services.clone());
         Self {
-            credentials: Credentials::new(log.clone(), services.clone()),
+            credentials: Credentials::new(log.clone(), services.clone(), questions.clone()),
+            questions,
             bound_keys: BoundKeys::new(
                 log.clone(),
                 services.clone(),
@@ -80,6 +92,7 @@ impl Registration {
             log,
             services,
             foreign_keys,
+            memory: Arc::default(),
         }
     }
 
@@ -110,15 +123,18 @@ impl Registration {
     /// Answers for a key that a node has, or tries to register it; says once more what became of a key that another
     /// request has bound meanwhile.
     async fn answer_request(&self, request: &RegisterRequest) -> Result<Outcome, RegistryError> {
-        let reader = self.log.database().reader();
-        if let Some(node) = nodes::by_key(reader, &request.node_key).await? {
+        let database = self.log.database();
+        let token = pre_auth_key::parse_key(&request.pre_auth_key);
+        let named = token.as_ref().map(|token| token.id());
+        let mut keys = presented_keys::read_keys(database, request, named).await?;
+        if let Some(node) = keys.bound.take() {
             return self.bound_keys.answer_request(node, request).await;
         }
-        let otherwise = match self.attempt_registration(request).await? {
+        let otherwise = match self.attempt_registration(request, keys).await? {
             Attempt::Answer(outcome) => return Ok(outcome),
             Attempt::AnswerUnlessBound(otherwise) => otherwise,
         };
-        match nodes::by_key(reader, &request.node_key).await? {
+        match nodes::by_key(database.reader(), &request.node_key).await? {
             Some(node) => self.bound_keys.answer_request(node, request).await,
             None => otherwise,
         }
@@ -127,20 +143,16 @@ impl Registration {
     async fn attempt_registration(
         &self,
         request: &RegisterRequest,
+        keys: PresentedKeys,
     ) -> Result<Attempt, RegistryError> {
-        let reader = self.log.database().reader();
-        let mut on = reader.acquire().await.map_err(DatabaseError::from)?;
-        let (key, machine) = (&request.node_key, &request.machine_key);
-        let former = node_keys::holder_of_key(&mut on, key, machine).await?;
-        drop(on);
-        if let Some(former) = former {
+        let now = keys.now;
+        if let Some(former) = keys.former {
             let retired = answer_retired_key(&former.machine_key, request);
             return Ok(Attempt::AnswerUnlessBound(Ok(retired)));
         }
         if let Some(refused) = self.refuse_other_machines_key(request).await? {
             return Ok(Attempt::Answer(refused));
         }
-        let now = self.log.database().now().await?;
         let wished_end = request.expiry.and_then(domain::from_timestamp);
         if wished_end.is_some_and(|end| end <= now) {
             // Nobody has the key, so nothing changes: no revision has the logout, and nobody waits for one.
@@ -154,7 +166,10 @@ impl Registration {
             Renewal::Answer(outcome) => return Ok(Attempt::Answer(*outcome)),
             Renewal::NotDue => {}
         }
-        match self.credentials.check_request(request, now).await? {
+        let checking = self
+            .credentials
+            .check_request(request, keys.pre_auth_key, now);
+        match checking.await? {
             CredentialOutcome::Credential(credential) => {
                 self.admit_registrant(request, *credential).await
             }
@@ -221,6 +236,25 @@ impl Registration {
         }
     }
 
+    /// Returns what a client says of its host, bounded.
+    fn describe_host(&self, request: &RegisterRequest) -> HostReport {
+        let mut host = self_report::logged_part(&HostReport {
+            hostname: request.hostname.clone(),
+            os: request.os.clone(),
+            client_version: request.client_version.clone(),
+            advertised_routes: request.advertised_routes.clone(),
+            requested_tags: request.requested_tags.clone(),
+            os_version: request.os_version.clone(),
+            auto_update: request.auto_update,
+            state_encrypted: request.state_encrypted,
+            ..HostReport::default()
+        });
+        if self.log.database().schema_level() < POSTURE_LEVEL {
+            self_report::forget_posture(&mut host);
+        }
+        host
+    }
+
     /// Judges what a registrant asks for, and returns what the transaction needs, or the refusal.
     async fn judge_registrant(
         &self,
@@ -240,20 +274,7 @@ impl Registration {
             Ok(requested) => requested,
             Err(error) => return Ok(Err(refuse(RefusalReason::Malformed, error.to_string()))),
         };
-        let mut host = self_report::logged_part(&HostReport {
-            hostname: request.hostname.clone(),
-            os: request.os.clone(),
-            client_version: request.client_version.clone(),
-            advertised_routes: request.advertised_routes.clone(),
-            requested_tags: request.requested_tags.clone(),
-            os_version: request.os_version.clone(),
-            auto_update: request.auto_update,
-            state_encrypted: request.state_encrypted,
-            ..HostReport::default()
-        });
-        if self.log.database().schema_level() < POSTURE_LEVEL {
-            self_report::forget_posture(&mut host);
-        }
+        let host = self.describe_host(request);
         let has_key_tags = !credential.tags.is_empty();
         let tags = if has_key_tags {
             credential.tags.clone()
@@ -272,7 +293,7 @@ impl Registration {
         if let Some(user) = &credential.user {
             question = question.for_user(user.clone());
         }
-        let judgement = self.services.judge_node(question).await?;
+        let judgement = self.questions.judge_node(question).await?;
         if !judgement.refused_tags.is_empty() {
             let listed = judgement.refused_tags.join(", ");
             let text = if has_key_tags {
@@ -287,20 +308,27 @@ impl Registration {
             };
             return Ok(Err(refuse(RefusalReason::TagsNotPermitted, text)));
         }
+        let tailnet = read_tailnet_id(credential.tailnet.id)?;
+        let user_id = credential.user.as_ref().map_or(0, |user| user.id);
+        let counted = self.memory.count_nodes(&self.log, tailnet, user_id).await?;
+        let pool = AddressPool::parse(&credential.tailnet.ipv4_pool, &credential.tailnet.ipv6_pool);
         let tagged_by = match (has_key_tags, tags.is_empty()) {
             (true, _) => TaggedBy::PreAuthKey,
             (false, false) => TaggedBy::User,
             (false, true) => TaggedBy::Unspecified,
         };
         Ok(Ok(BindRequest {
-            tailnet: read_tailnet_id(credential.tailnet.id)?,
+            tailnet,
             request: request.clone(),
             credential,
-            host,
             tags,
             tagged_by,
             judgement,
             signature: KeySignature::default(),
+            guess: self.memory.guess(tailnet.get(), pool, &host.hostname),
+            counted,
+            memory: Arc::clone(&self.memory),
+            host,
         }))
     }
 }

@@ -17,6 +17,8 @@ pub mod nodes;
 pub mod paces;
 pub mod pools;
 pub mod pre_auth_keys;
+pub mod presented_keys;
+pub mod registrants;
 pub mod retired_keys;
 pub mod rotation_rules;
 pub mod soft_states;
@@ -51,6 +53,20 @@ fn decode_body<M: Message + Default>(
 ) -> Result<M, DatabaseError> {
     let body: Vec<u8> = row.try_get("body")?;
     M::decode(&*body).map_err(|_| DatabaseError::Inconsistent {
+        table,
+        row: "its body does not decode".to_owned(),
+    })
+}
+
+/// Reads the message in a column, if there is one.
+fn decode_optional<M: Message + Default>(
+    table: &'static str,
+    row: &AnyRow,
+    column: &str,
+) -> Result<Option<M>, DatabaseError> {
+    let body: Option<Vec<u8>> = row.try_get(column)?;
+    let message = body.map(|body| M::decode(&*body)).transpose();
+    message.map_err(|_| DatabaseError::Inconsistent {
         table,
         row: "its body does not decode".to_owned(),
     })

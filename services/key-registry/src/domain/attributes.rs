@@ -22,7 +22,7 @@ pub const MOST_ATTRIBUTES: usize = 50;
 const LONGEST_TEXT: usize = 200;
 
 /// Why attributes are not changed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum AttributeRefusal {
     /// The attribute has another type in this tailnet.
     #[error(

@@ -48,10 +48,17 @@ pub fn number_label(label: &str, number: u64) -> String {
 
 /// Says whether a name is a label or was made from it.
 pub fn is_derived_from(name: &str, label: &str) -> bool {
-    let number = name
-        .rsplit_once('-')
-        .and_then(|(_, number)| number.parse().ok());
-    name == label || number.is_some_and(|number| number_label(label, number) == name)
+    derived_number(name, label).is_some()
+}
+
+/// Returns the number with which a name was made from a label, 0 where it is the label; `None` where it was not.
+pub fn derived_number(name: &str, label: &str) -> Option<u64> {
+    if name == label {
+        return Some(0);
+    }
+    let (_, number) = name.rsplit_once('-')?;
+    let number = number.parse().ok()?;
+    (number_label(label, number) == name).then_some(number)
 }
 
 /// Checks a name an administrator chose.

@@ -14,6 +14,27 @@ pub struct NodeCounts {
     pub of_user: u64,
 }
 
+/// How many nodes there were at a revision of the registry's log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CountedNodes {
+    /// The revision, or an earlier one.
+    pub revision: u64,
+    /// How many there were.
+    pub counts: NodeCounts,
+}
+
+impl CountedNodes {
+    /// Returns how many there can be at a revision, at most; `None` where nobody can say, because the log has gone back. Each node
+    /// that is new, or another user's, has an entry in the log.
+    pub fn most_at(&self, revision: u64) -> Option<NodeCounts> {
+        let entries = revision.checked_sub(self.revision)?;
+        Some(NodeCounts {
+            of_tailnet: self.counts.of_tailnet + entries,
+            of_user: self.counts.of_user + entries,
+        })
+    }
+}
+
 /// Says why there may not be one more, if so.
 pub fn find_refusal(counts: NodeCounts) -> Option<String> {
     let (whose, most, instead) = match counts {

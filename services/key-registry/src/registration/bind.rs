@@ -1,6 +1,8 @@
 //! The transaction that binds a node key: credential used up, node made or found again, log, audit.
 
-use bowline_db::{ChangeLog, Mutation};
+use std::sync::Arc;
+
+use bowline_db::{ChangeLog, DatabaseError, Mutation};
 use bowline_ids::TailnetId;
 use bowline_proto::{
     key_registry::v1::{
@@ -13,23 +15,30 @@ use serde_json::json;
 use super::{
     answers::{refuse, refuse_barred_user, refuse_denied_machine, refuse_rotation},
     credential::Credential,
-    key_policy, limits,
+    key_policy,
+    limits::{self, NodeMaker},
     lock_signature::{KeySignature, judge_signature},
-    new_node::{
-        allocate_node, audit_binding, describe_node, find_approval_rule, keep_report, set_key,
-    },
+    make_node::{NewNodeOrigin, make_node},
+    memory::RegistrationMemory,
+    new_node::{audit_binding, describe_node, find_approval_rule, keep_report, set_key},
 };
 use crate::{
     actors::{machine_actor, pre_auth_key_actor},
     approval_questions,
     domain::{
         approval,
+        node_limits::CountedNodes,
+        registrant_guess::RegistrantGuess,
         rotation::{self, KeyOwner, KeyProof, Registrant, RotationRefusal, RotationVerdict},
         routes,
     },
     error::RegistryError,
     node_changes, own_changes,
-    store::{barred_users, kept_out_machines, node_keys, nodes, retired_keys},
+    store::{
+        barred_users, kept_out_machines, node_keys, nodes, pre_auth_keys,
+        registrants::{self, RegistrantFacts, RegistrantQuestion},
+        retired_keys,
+    },
 };
 
 /// Everything the transaction needs.
@@ -44,6 +53,25 @@ pub(super) struct BindRequest {
     pub(super) judgement: JudgeNodeResponse,
     /// What tailnet lock says of the key; the transaction finds out.
     pub(super) signature: KeySignature,
+    /// What a new node is likely to be given.
+    pub(super) guess: RegistrantGuess,
+    /// How many nodes there were a while ago.
+    pub(super) counted: CountedNodes,
+    pub(super) memory: Arc<RegistrationMemory>,
+}
+
+impl BindRequest {
+    fn registrant(&self) -> Registrant {
+        let (request, credential) = (&self.request, &self.credential);
+        Registrant {
+            owner: KeyOwner {
+                tailnet_id: self.tailnet.get(),
+                user_id: credential.user.as_ref().map_or(0, |user| user.id),
+                tags: self.tags.clone(),
+            },
+            ephemeral: credential.ephemeral || request.ephemeral,
+        }
+    }
 }
 
 /// What became of a request to bind a key.
@@ -88,9 +116,14 @@ pub(super) async fn bind_key(
             refused(RefusalReason::AddressesExhausted, text)
         }
         Err(RegistryError::TooManyNodes(text)) => refused(RefusalReason::TooManyNodes, text),
-        Err(error) if error.is_conflict("node_keys_pkey") => BindOutcome::AlreadyBound(error),
+        Err(error) if is_bound_elsewhere(&error) => BindOutcome::AlreadyBound(error),
         Err(error) => return Err(error),
     })
+}
+
+/// Says whether a key was bound in another tailnet a moment ago: the tables of keys and of nodes both say so.
+fn is_bound_elsewhere(error: &RegistryError) -> bool {
+    error.is_conflict(node_keys::BOUND_ONCE) || error.is_conflict(nodes::KEY_OF_ONE)
 }
 
 async fn try_bind(
@@ -103,8 +136,10 @@ async fn try_bind(
         credential,
         ..
     } = &bind_request;
-    let bound = nodes::by_key(mutation.connection(), &request.node_key).await?;
-    if bound.is_some() {
+    let registrant = bind_request.registrant();
+    let maker = NodeMaker::of(credential.pre_auth_key.as_deref(), registrant.owner.user_id);
+    let mut facts = read_registrant(mutation, &bind_request, &registrant, &maker).await?;
+    if facts.is_bound {
         // The same request was sent before, and its answer was lost or is on its way: a one-off key is used up only once.
         return Ok(Binding::AlreadyBound);
     }
@@ -117,50 +152,86 @@ async fn try_bind(
         );
         return refused(refuse(RefusalReason::LoginDenied, text));
     }
-    let registrant = Registrant {
-        owner: KeyOwner {
-            tailnet_id: mutation.tailnet().get(),
-            user_id: credential.user.as_ref().map_or(0, |user| user.id),
-            tags: bind_request.tags.clone(),
-        },
-        ephemeral: credential.ephemeral || request.ephemeral,
-    };
-    let revision = credential.identity_revision;
-    if barred_users::is_barred_since(mutation.connection(), &registrant.owner, revision).await? {
+    if facts.is_barred {
         return refused(refuse_barred_user());
     }
     let (on, machine) = (mutation.connection(), &request.machine_key);
-    let kept_out = nodes::kept_out_of_machine(on, registrant.owner.tailnet_id, machine).await?;
+    let kept_out = match facts.has_node {
+        true => nodes::kept_out_of_machine(on, registrant.owner.tailnet_id, machine).await?,
+        false => Vec::new(),
+    };
     if kept_out.iter().any(|node| node.denied) {
         return refused(refuse_denied_machine());
     }
-    let found = match find_node(mutation, &bind_request, &registrant).await? {
+    let found = match find_node(mutation, &bind_request, &registrant, facts.has_node).await? {
         Ok(found) => found,
         Err(refusal) => return refused(refuse_rotation(refusal)),
     };
     let known = found.known();
-    let signature = match judge_signature(mutation, request, Some(&registrant.owner), known).await?
-    {
+    let owner = &registrant.owner;
+    let signature = match facts.has_lock {
+        true => judge_signature(mutation, request, Some(owner), known).await?,
+        false => Ok(KeySignature::default()),
+    };
+    let signature = match signature {
         Ok(signature) => signature,
         Err(answer) => return refused(answer),
     };
-    let using = key_policy::use_credential(mutation, &bind_request, &registrant.owner, known);
-    if let Some(refusal) = using.await? {
-        return refused(refusal);
-    }
+    let key = facts.pre_auth_key.take();
+    let using = key_policy::use_credential(mutation, &bind_request, owner, known, key);
+    let used_key = match using.await? {
+        Ok(used_key) => used_key,
+        Err(refusal) => return refused(refusal),
+    };
     bind_request.signature = signature;
     match found {
-        RegistrantNode::Same(node) => rebind_node(mutation, bind_request, &registrant, *node).await,
+        RegistrantNode::Same(node) => {
+            if let Some(key) = used_key {
+                pre_auth_keys::update_key(mutation.connection(), &key).await?;
+            }
+            rebind_node(mutation, bind_request, &registrant, *node).await
+        }
         RegistrantNode::New { shared_with } => {
             let is_disabled = kept_out.iter().any(|node| node.disabled)
-                || take_kept_out_machine(mutation, &bind_request.request).await?;
+                || facts.is_kept_out
+                    && take_kept_out_machine(mutation, &bind_request.request).await?;
             let origin = NewNodeOrigin {
                 shared_with,
                 is_disabled,
+                used_key,
+                maker,
+                facts,
             };
-            make_node(mutation, bind_request, &registrant, origin).await
+            let node = make_node(mutation, &bind_request, &registrant, origin).await?;
+            Ok(Binding::Node(Box::new(node)))
         }
     }
+}
+
+/// Reads what is true of a registrant.
+async fn read_registrant(
+    mutation: &mut Mutation,
+    bind_request: &BindRequest,
+    registrant: &Registrant,
+    maker: &NodeMaker,
+) -> Result<RegistrantFacts, RegistryError> {
+    let credential = &bind_request.credential;
+    let question = RegistrantQuestion {
+        request: &bind_request.request,
+        owner: &registrant.owner,
+        identity_revision: credential.identity_revision,
+        pre_auth_key: credential.pre_auth_key.as_deref(),
+        maker: &maker.name,
+        guess: &bind_request.guess,
+    };
+    let facts = registrants::read_facts(mutation.connection(), question).await?;
+    if facts.was_bound && !facts.is_bound {
+        // It was bound and retired since it was looked for. Of no key that was bound to a node this can be found too late: in
+        // this statement it is a key or a hash, and what is bound from here on conflicts.
+        let constraint = node_keys::BOUND_ONCE.to_owned();
+        return Err(DatabaseError::Conflict { constraint }.into());
+    }
+    Ok(facts)
 }
 
 /// Says whether the machine of a new node is kept out since its last node went; the new node is from here on.
@@ -190,18 +261,11 @@ impl RegistrantNode {
     }
 }
 
-/// What the machine of a new node is like.
-struct NewNodeOrigin {
-    /// Another node that is in use with the same machine key, if there is one.
-    shared_with: Option<Box<Node>>,
-    /// Whether it has a node that is disabled: another login is no way around that.
-    is_disabled: bool,
-}
-
 async fn find_node(
     mutation: &mut Mutation,
     bind_request: &BindRequest,
     registrant: &Registrant,
+    has_node: bool,
 ) -> Result<Result<RegistrantNode, RotationRefusal>, RegistryError> {
     let (request, now) = (&bind_request.request, mutation.now());
     let old = match request.old_node_key.len() {
@@ -223,6 +287,9 @@ async fn find_node(
             RotationVerdict::Refused(refusal) => return Ok(Err(refusal)),
             RotationVerdict::NewNode => {}
         }
+    }
+    if !has_node {
+        return Ok(Ok(RegistrantNode::New { shared_with: None }));
     }
     let tailnet = registrant.owner.tailnet_id;
     let on = mutation.connection();
@@ -277,54 +344,12 @@ async fn rebind_node(
     Ok(Binding::Node(Box::new(node)))
 }
 
-async fn make_node(
-    mutation: &mut Mutation,
-    bind_request: BindRequest,
-    registrant: &Registrant,
-    origin: NewNodeOrigin,
-) -> Result<Binding, RegistryError> {
-    let shared_with = origin.shared_with;
-    let key = bind_request.credential.pre_auth_key.as_deref();
-    limits::take_new_node(mutation, key, &registrant.owner).await?;
-    let pools = &bind_request.judgement.ipv4_pools;
-    let mut node = allocate_node(
-        mutation,
-        &bind_request.request,
-        &bind_request.credential,
-        pools,
-    )
-    .await?;
-    set_key(&mut node, &bind_request, registrant, mutation.now());
-    describe_node(&mut node, &bind_request, registrant);
-    node.disabled = origin.is_disabled;
-    node.machine_shared_with = shared_with.as_ref().map_or(0, |other| other.id);
-    node_changes::follow_hostname(mutation, &mut node, "").await?;
-    approve_by_rule(mutation, &bind_request, &mut node);
-    write_bound_node(mutation, &bind_request, &Node::default(), &node).await?;
-    ask_outside(mutation, &bind_request, &node).await?;
-    audit_binding(mutation, "node.register", &bind_request, None, &node);
-    if let Some(other) = shared_with {
-        let machine = machine_actor(&node.machine_key);
-        tracing::warn!(
-            machine,
-            node = node.id,
-            other = other.id,
-            "two machines share a machine key: one is a copy of the other's disk"
-        );
-        let detail = json!({
-            "name": node.name,
-            "other": other.id,
-            "other_name": other.name,
-            "machine": machine,
-            "source": bind_request.request.source_address,
-        });
-        mutation.record_audit("machine.shared", node.id.to_string(), &detail);
-    }
-    Ok(Binding::Node(Box::new(node)))
-}
-
 /// Approves a node that would have to wait, if a rule of the key policy lets its machine in.
-fn approve_by_rule(mutation: &mut Mutation, bind_request: &BindRequest, node: &mut Node) {
+pub(super) fn approve_by_rule(
+    mutation: &mut Mutation,
+    bind_request: &BindRequest,
+    node: &mut Node,
+) {
     if let Some(rule) = find_approval_rule(bind_request, node) {
         node.approved = true;
         node.approved_by_rule.clone_from(&rule.name);
@@ -334,7 +359,7 @@ fn approve_by_rule(mutation: &mut Mutation, bind_request: &BindRequest, node: &m
 }
 
 /// Has an outside system decide on a node that waits, if the key policy names one.
-async fn ask_outside(
+pub(super) async fn ask_outside(
     mutation: &mut Mutation,
     bind_request: &BindRequest,
     node: &Node,

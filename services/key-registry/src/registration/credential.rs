@@ -7,12 +7,15 @@ use bowline_proto::{
 };
 use chrono::{DateTime, Utc};
 
-use super::answers::{refuse, refuse_barred_user};
+use super::{
+    answers::{refuse, refuse_barred_user},
+    questions::SharedQuestions,
+};
 use crate::{
     asked_services::AskedServices,
     domain::pre_auth_key,
     error::RegistryError,
-    store::{nodes, pre_auth_keys},
+    store::{nodes, presented_keys::StoredPreAuthKey},
 };
 
 /// A credential that was good a moment ago; what can be used up is checked again in the transaction.
@@ -53,21 +56,28 @@ impl CredentialOutcome {
 pub(super) struct Credentials {
     log: ChangeLog,
     services: AskedServices,
+    questions: SharedQuestions,
 }
 
 impl Credentials {
-    pub(super) fn new(log: ChangeLog, services: AskedServices) -> Self {
-        Self { log, services }
+    pub(super) fn new(log: ChangeLog, services: AskedServices, questions: SharedQuestions) -> Self {
+        Self {
+            log,
+            services,
+            questions,
+        }
     }
 
-    /// Checks what a request presents: a pre-auth key, or a login that it follows up; without either it starts a login.
+    /// Checks what a request presents: a pre-auth key, of which `named_key` has the number, or a login that it follows up; without either it starts a login.
     pub(super) async fn check_request(
         &self,
         request: &RegisterRequest,
+        named_key: Option<StoredPreAuthKey>,
         now: DateTime<Utc>,
     ) -> Result<CredentialOutcome, RegistryError> {
         if !request.pre_auth_key.is_empty() {
-            return self.check_pre_auth_key(&request.pre_auth_key, now).await;
+            let text = &request.pre_auth_key;
+            return self.check_pre_auth_key(text, named_key, now).await;
         }
         if !request.login_id.is_empty()
             && let Some(outcome) = self.check_login(request).await?
@@ -82,6 +92,7 @@ impl Credentials {
     async fn check_pre_auth_key(
         &self,
         text: &str,
+        named_key: Option<StoredPreAuthKey>,
         now: DateTime<Utc>,
     ) -> Result<CredentialOutcome, RegistryError> {
         let invalid = || {
@@ -93,8 +104,7 @@ impl Credentials {
         let Some(presented) = pre_auth_key::parse_key(text) else {
             return invalid();
         };
-        let found = pre_auth_keys::by_id(self.log.database().reader(), presented.id()).await?;
-        let Some((key, hash)) = found else {
+        let Some(StoredPreAuthKey { key, hash }) = named_key else {
             return invalid();
         };
         if !presented.matches(&hash) {
@@ -184,13 +194,13 @@ impl Credentials {
     ) -> Result<CredentialOutcome, RegistryError> {
         let gone = || Ok(CredentialOutcome::from_answer(refuse_barred_user()));
         if user_id == 0 {
-            match self.services.resolve_tailnet(tailnet_id).await? {
+            match self.questions.resolve_tailnet(tailnet_id).await? {
                 Some(tailnet) => credential.tailnet = tailnet,
                 None => return gone(),
             }
             return Ok(CredentialOutcome::Credential(Box::new(credential)));
         }
-        match self.services.resolve_user(tailnet_id, user_id).await? {
+        match self.questions.resolve_user(tailnet_id, user_id).await? {
             Some(found) if !found.user.suspended => {
                 credential.tailnet = found.tailnet;
                 credential.user = Some(found.user);

@@ -9,37 +9,39 @@ use bowline_proto::{
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::{answers::refuse, bind::BindRequest};
+use super::{answers::refuse, bind::BindRequest, limits};
 use crate::{
     actors::{machine_actor, pre_auth_key_actor},
     domain::{
         from_timestamp,
         key_policy::{self, RegistrationResult},
+        node_limits::NodeCounts,
         pace, pre_auth_key,
         rotation::KeyOwner,
         to_timestamp,
     },
     error::RegistryError,
-    store::{nodes, paces, pre_auth_keys},
+    store::paces,
 };
 
-/// Uses a credential for a node that is there already, or for a new one; says why not, where it may not be used for that.
+/// Uses a credential for a node that is there already, or for a new one, and returns the pre-auth key as the caller writes it, if it
+/// is one. The error is the answer where the credential may not be used for that.
 pub(super) async fn use_credential(
     mutation: &mut Mutation,
     bind_request: &BindRequest,
     owner: &KeyOwner,
     same: Option<&Node>,
-) -> Result<Option<Outcome>, RegistryError> {
+    key: Option<PreAuthKey>,
+) -> Result<Result<Option<PreAuthKey>, Outcome>, RegistryError> {
     let policy = bind_request.credential.tailnet.key_policy.clone();
     let policy = policy.unwrap_or_default();
     let (mut used_key, mut is_alarming) = (None, false);
     let mut refusal = match &bind_request.credential.pre_auth_key {
         None => find_login_refusal(&policy, bind_request, same),
-        Some(id) => {
-            let found = pre_auth_keys::by_id(mutation.connection(), id).await?;
-            let (mut key, _) = found.ok_or(RegistryError::NotFound("pre-auth key"))?;
+        Some(_) => {
+            let mut key = key.ok_or(RegistryError::NotFound("pre-auth key"))?;
             if let Some((reason, text)) = pre_auth_key::find_refusal(&key, mutation.now()) {
-                return Ok(Some(refuse(reason, text)));
+                return Ok(Err(refuse(reason, text)));
             }
             let counted = count_use(&policy, bind_request, &mut key, mutation.now());
             used_key = Some(key);
@@ -48,20 +50,16 @@ pub(super) async fn use_credential(
         }
     };
     if refusal.is_none() && same.is_none() {
-        refusal = count_node_of_user(mutation, &policy, owner).await?;
+        refusal = count_node_of_user(mutation, bind_request, &policy, owner).await?;
     }
     if let Some(text) = refusal {
-        return refuse_by_policy(mutation, bind_request, text)
-            .await
-            .map(Some);
+        let refusing = refuse_by_policy(mutation, bind_request, text);
+        return refusing.await.map(Err);
     }
-    if let Some(key) = used_key {
-        if is_alarming {
-            raise_alarm(mutation, &key);
-        }
-        pre_auth_keys::update_key(mutation.connection(), &key).await?;
+    if let Some(key) = used_key.as_ref().filter(|_| is_alarming) {
+        raise_alarm(mutation, key);
     }
-    Ok(None)
+    Ok(Ok(used_key))
 }
 
 /// Counts one use of a key and says whether it is used too often for one without a limit, or says why it may not be used.
@@ -151,6 +149,7 @@ pub(super) async fn check_login_source(
 /// Counts one more node of a user, or says why the user may not have it.
 async fn count_node_of_user(
     mutation: &mut Mutation,
+    bind_request: &BindRequest,
     policy: &KeyPolicy,
     owner: &KeyOwner,
 ) -> Result<Option<String>, RegistryError> {
@@ -159,8 +158,9 @@ async fn count_node_of_user(
     };
     let (tailnet, now) = (owner.tailnet_id, mutation.now());
     if rules.max_nodes != 0 {
-        let counts = nodes::count_nodes(mutation.connection(), tailnet, owner.user_id).await?;
-        if let Some(text) = key_policy::find_user_refusal(rules, counts.of_user) {
+        let refuse = |counts: NodeCounts| key_policy::find_user_refusal(rules, counts.of_user);
+        let refusing = limits::find_refusal(mutation, bind_request, owner, refuse);
+        if let Some(text) = refusing.await? {
             return Ok(Some(text));
         }
     }

@@ -8,16 +8,17 @@ use bowline_db::{Mutation, from_micros};
 use bowline_proto::key_registry::v1::Node;
 use chrono::{DateTime, Utc};
 
+use super::bind::BindRequest;
 use crate::{
     domain::{
-        node_limits,
+        node_limits::{self, NodeCounts},
         pace::{self, Pace},
         rotation::KeyOwner,
     },
     error::RegistryError,
     store::{
         adoptions::{self, AdoptionRow},
-        nodes, paces,
+        nodes,
     },
 };
 
@@ -37,30 +38,60 @@ pub(super) async fn take_rotation(
     Ok(asked)
 }
 
-/// Counts one more node, or refuses it. The count belongs to the user, however many keys the user has, and for a key
-/// without user to the key.
+/// Who is counted for new nodes.
+#[derive(Debug)]
+pub(super) struct NodeMaker {
+    /// The name under which is noted when it is rested.
+    pub(super) name: String,
+    /// What it is called.
+    kind: &'static str,
+}
+
+impl NodeMaker {
+    /// Returns who is counted: the user, however many keys the user has, and for a key without user the key.
+    pub(super) fn of(pre_auth_key: Option<&str>, user_id: u64) -> Self {
+        let (name, kind) = match (user_id, pre_auth_key) {
+            (0, Some(key)) => (format!("pre-auth-key:{key}"), "key"),
+            (user, _) => (format!("user:{user}"), "user"),
+        };
+        Self { name, kind }
+    }
+}
+
+/// Counts one more node, or refuses it; returns when the maker is rested then, which the caller writes. Until now that is `rested_at`.
 pub(super) async fn take_new_node(
     mutation: &mut Mutation,
-    pre_auth_key: Option<&str>,
+    bind_request: &BindRequest,
     owner: &KeyOwner,
-) -> Result<(), RegistryError> {
-    let now = mutation.now();
-    let counts = nodes::count_nodes(mutation.connection(), owner.tailnet_id, owner.user_id).await?;
-    if let Some(text) = node_limits::find_refusal(counts) {
+    maker: &NodeMaker,
+    rested_at: Option<DateTime<Utc>>,
+) -> Result<DateTime<Utc>, RegistryError> {
+    let refusing = find_refusal(mutation, bind_request, owner, node_limits::find_refusal);
+    if let Some(text) = refusing.await? {
         return Err(RegistryError::TooManyNodes(text));
     }
-    let (maker, named) = match (owner.user_id, pre_auth_key) {
-        (0, Some(key)) => (format!("pre-auth-key:{key}"), "key"),
-        (user, _) => (format!("user:{user}"), "user"),
-    };
-    let on = mutation.connection();
-    let rested_at = paces::rested_at(on, owner.tailnet_id, &maker).await?;
-    let rested_at = take_turn(pace::NEW_NODES, rested_at.unwrap_or(now), now, || {
-        format!("many devices of this {named} join at the moment: this one tries again by itself")
-    })?;
-    let on = mutation.connection();
-    paces::put_rest(on, owner.tailnet_id, &maker, rested_at, now).await?;
-    Ok(())
+    let now = mutation.now();
+    let kind = maker.kind;
+    take_turn(pace::NEW_NODES, rested_at.unwrap_or(now), now, || {
+        format!("many devices of this {kind} join at the moment: this one tries again by itself")
+    })
+}
+
+/// Says why there may not be one more node, if so. Nodes are counted only where there could be too many since the last count.
+pub(super) async fn find_refusal(
+    mutation: &mut Mutation,
+    bind_request: &BindRequest,
+    owner: &KeyOwner,
+    refuse: impl Fn(NodeCounts) -> Option<String>,
+) -> Result<Option<String>, RegistryError> {
+    let most = bind_request.counted.most_at(mutation.revision().get());
+    if most.is_some_and(|most| refuse(most).is_none()) {
+        return Ok(None);
+    }
+    let (tailnet, user_id) = (mutation.tailnet(), owner.user_id);
+    bind_request.memory.forget_count(tailnet, user_id);
+    let counts = nodes::count_nodes(mutation.connection(), tailnet.get(), user_id).await?;
+    Ok(refuse(counts))
 }
 
 fn take_turn(

@@ -1,14 +1,14 @@
 //! The fields of a node whose key is bound: what it is given, and what it says of itself.
 
-use bowline_db::{Mutation, next_id};
+use bowline_db::Mutation;
 use bowline_proto::{
     identity::v1::{ApprovalRule, RotationRules, Tailnet},
-    key_registry::v1::{HostReport, Node, RegisterRequest, TaggedBy},
+    key_registry::v1::{HostReport, Node, TaggedBy},
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
-use super::{bind::BindRequest, credential::Credential, lock_signature::set_signature};
+use super::{bind::BindRequest, lock_signature::set_signature};
 use crate::{
     actors::machine_actor,
     domain::{
@@ -20,35 +20,46 @@ use crate::{
         rotation_interval, routes,
     },
     error::RegistryError,
+    node_changes,
     store::{
         adoptions::{self, AdoptionRow, DUE_IN_GOOD_STANDING},
-        pools,
+        pools::{self, FreePair},
+        registrants::RegistrantFacts,
         soft_states::{self, SoftRow},
     },
 };
 
+/// A new node, and from which place on no addresses are given with it.
+pub(super) struct AllocatedNode {
+    pub(super) node: Node,
+    pub(super) next_place: Option<u32>,
+}
+
 /// Returns a new node with an identifier and addresses of its own.
 pub(super) async fn allocate_node(
     mutation: &mut Mutation,
-    request: &RegisterRequest,
-    credential: &Credential,
-    ipv4_pools: &[String],
-) -> Result<Node, RegistryError> {
+    bind_request: &BindRequest,
+    facts: &RegistrantFacts,
+) -> Result<AllocatedNode, RegistryError> {
+    let (request, credential) = (&bind_request.request, &bind_request.credential);
     let tailnet = &credential.tailnet;
     let pool = AddressPool::parse(&tailnet.ipv4_pool, &tailnet.ipv6_pool).ok_or_else(|| {
         RegistryError::Refused("the tailnet's address pools do not parse".to_owned())
     })?;
-    let wanted: Vec<_> = ipv4_pools
-        .iter()
-        .filter_map(|pool| pool.parse().ok())
-        .collect();
-    let AddressPair { ipv4, ipv6 } = if wanted.is_empty() {
-        pools::take_pair(mutation.connection(), tailnet.id, pool).await?
+    let wanted = bind_request.judgement.ipv4_pools.iter();
+    let wanted: Vec<_> = wanted.filter_map(|pool| pool.parse().ok()).collect();
+    let FreePair { pair, next_place } = if wanted.is_empty() {
+        find_pair(mutation, bind_request, facts, pool).await?
     } else {
-        pools::take_wanted_pair(mutation.connection(), tailnet.id, pool, &wanted).await?
+        let taking = pools::take_wanted_pair(mutation.connection(), tailnet.id, pool, &wanted);
+        FreePair {
+            pair: taking.await?,
+            next_place: None,
+        }
     };
-    Ok(Node {
-        id: next_id(mutation.connection()).await?.cast_unsigned(),
+    let AddressPair { ipv4, ipv6 } = pair;
+    let node = Node {
+        id: facts.next_id.cast_unsigned(),
         tailnet_id: tailnet.id,
         machine_key: request.machine_key.clone(),
         ipv4: ipv4.to_string(),
@@ -56,7 +67,50 @@ pub(super) async fn allocate_node(
         approved: credential.approved || !tailnet.machine_approval,
         created_at: Some(domain::to_timestamp(mutation.now())),
         ..Node::default()
-    })
+    };
+    Ok(AllocatedNode { node, next_place })
+}
+
+/// Finds a free pair of addresses: the guessed one, if nothing speaks against it.
+async fn find_pair(
+    mutation: &mut Mutation,
+    bind_request: &BindRequest,
+    facts: &RegistrantFacts,
+    pool: AddressPool,
+) -> Result<FreePair, RegistryError> {
+    let (guess, next) = (&bind_request.guess, facts.next_place);
+    let place = pool.next_place(next);
+    if facts.is_pair_free
+        && guess.next_place == next
+        && let (Some(place), Some(pair)) = (place, guess.pair)
+    {
+        let next_place = Some(place.saturating_add(1));
+        return Ok(FreePair { pair, next_place });
+    }
+    pools::find_pair(
+        mutation.connection(),
+        bind_request.tailnet.get(),
+        pool,
+        next,
+    )
+    .await
+}
+
+/// Gives a new node a name: the guessed one, if no other node has it.
+pub(super) async fn name_node(
+    mutation: &mut Mutation,
+    bind_request: &BindRequest,
+    facts: &RegistrantFacts,
+    node: &mut Node,
+) -> Result<(), RegistryError> {
+    let label = &bind_request.guess.label;
+    node.name = match &facts.free_name {
+        Some(name) => name.clone(),
+        None => node_changes::find_free_name(mutation, label, node.id).await?,
+    };
+    let memory = &bind_request.memory;
+    memory.note_name(node.tailnet_id, label, &node.name);
+    Ok(())
 }
 
 /// Returns the rule of the key policy that lets a registrant's machine in, if it would have to wait otherwise.

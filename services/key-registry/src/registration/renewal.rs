@@ -30,7 +30,7 @@ use crate::{
     error::RegistryError,
     fields::read_tailnet_id,
     own_changes,
-    store::{adoptions, barred_users, nodes},
+    store::{adoptions, barred_users, node_keys, nodes},
 };
 
 /// What became of a request that could be a renewal.
@@ -90,7 +90,7 @@ pub(super) async fn renew_key(
             BindOutcome::AlreadyBound(RegistryError::NotFound("node key"))
         }
         Ok((KeyRenewal::NotDue, _)) => return Ok(Renewal::NotDue),
-        Err(error) if error.is_conflict("node_keys_pkey") => BindOutcome::AlreadyBound(error),
+        Err(error) if error.is_conflict(node_keys::BOUND_ONCE) => BindOutcome::AlreadyBound(error),
         Err(error) => return Err(error),
     };
     Ok(Renewal::Done(Box::new(outcome), credential))
@@ -209,6 +209,9 @@ impl BindRequest {
             tagged_by: node.tagged_by(),
             judgement: Default::default(),
             signature: KeySignature::default(),
+            guess: Default::default(),
+            counted: Default::default(),
+            memory: Default::default(),
         })
     }
 }

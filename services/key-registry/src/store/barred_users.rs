@@ -6,6 +6,12 @@ use sqlx::{Any, AnyConnection, Executor, Row as _};
 
 use crate::domain::rotation::KeyOwner;
 
+/// Finds whether a user, `$2`, of a tailnet, `$1`, was barred after a revision of identity's log, `$3`.
+// The cast keeps SQLite from planning the statement anew for each revision.
+pub(super) const BARRED_SINCE: &str = "SELECT 1 FROM barred_users
+     JOIN identity_progress ON identity_progress.tailnet_id = barred_users.tailnet_id
+     WHERE barred_users.tailnet_id = $1 AND user_id = $2 AND revision > CAST($3 AS BIGINT)";
+
 /// Says whether a node's user is suspended or gone.
 pub async fn is_barred<'e>(
     on: impl Executor<'e, Database = Any>,
@@ -23,12 +29,7 @@ pub async fn is_barred_since(
     owner: &KeyOwner,
     identity_revision: u64,
 ) -> Result<bool, DatabaseError> {
-    let query = sqlx::query(
-        "SELECT 1 FROM barred_users
-         JOIN identity_progress ON identity_progress.tailnet_id = barred_users.tailnet_id
-         WHERE barred_users.tailnet_id = $1 AND user_id = $2 AND revision > $3",
-    );
-    let query = query
+    let query = sqlx::query(BARRED_SINCE)
         .bind(owner.tailnet_id.cast_signed())
         .bind(owner.user_id.cast_signed())
         .bind(identity_revision.cast_signed());

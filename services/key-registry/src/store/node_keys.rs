@@ -1,11 +1,14 @@
 //! Every key that a node ever had, and how it came by it.
 
-use bowline_db::{DatabaseError, from_micros, to_micros};
+use bowline_db::{DatabaseError, StatementGroup, from_micros, to_micros};
 use bowline_proto::key_registry::v1::{FormerHolder, Node};
 use chrono::{DateTime, Utc};
 use sqlx::{Any, AnyConnection, Executor};
 
 use super::retired_keys;
+
+/// What a key conflicts with that was bound before.
+pub const BOUND_ONCE: &str = "node_keys_pkey";
 
 /// Returns the machine and the node that a key was ever bound to. Of a key that was retired long ago the machine is known only
 /// where it is `machine_key`.
@@ -42,23 +45,28 @@ pub async fn bind_key(
     node: &Node,
     now: DateTime<Utc>,
 ) -> Result<(), DatabaseError> {
-    sqlx::query(
-        "INSERT INTO node_keys (node_key, machine_key, tailnet_id, node_id, bound_at)
-         VALUES ($1, $2, $3, $4, $5)",
-    )
-    .bind(node.node_key.clone())
-    .bind(node.machine_key.clone())
-    .bind(node.tailnet_id.cast_signed())
-    .bind(node.id.cast_signed())
-    .bind(to_micros(now))
-    .execute(&mut *on)
-    .await?;
+    let mut group = StatementGroup::default();
+    add_binding(&mut group, node, now);
+    group.execute(on).await?;
     // Looked for afterwards: the key may have become a hash a moment ago.
     if retired_keys::is_known(on, &node.node_key).await? {
-        let constraint = "node_keys_pkey".to_owned();
+        let constraint = BOUND_ONCE.to_owned();
         return Err(DatabaseError::Conflict { constraint });
     }
     Ok(())
+}
+
+/// Binds a key of which is known, since the transaction began, that it was not bound before, with other statements; a conflict says
+/// that it is by now.
+pub fn add_binding(group: &mut StatementGroup, node: &Node, now: DateTime<Utc>) {
+    group.add(
+        "INSERT INTO node_keys (node_key, machine_key, tailnet_id, node_id, bound_at)
+         VALUES ($1, $2, $3, $4, $5)",
+    );
+    group.bind(node.node_key.clone());
+    group.bind(node.machine_key.clone());
+    group.bind(node.tailnet_id.cast_signed());
+    group.bind(node.id.cast_signed()).bind(to_micros(now));
 }
 
 /// Returns some nodes, by number, that a pre-auth key of a tailnet registered, as the audit trail tells, and whose key has

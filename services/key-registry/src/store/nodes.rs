@@ -1,6 +1,6 @@
 //! Nodes.
 
-use bowline_db::{DatabaseError, to_micros};
+use bowline_db::{DatabaseError, StatementGroup, to_micros};
 use bowline_proto::key_registry::v1::Node;
 use chrono::{DateTime, Utc};
 use prost::Message as _;
@@ -15,17 +15,20 @@ use crate::domain::{
     standing,
 };
 
+/// What a node conflicts with that has the key of another.
+pub const KEY_OF_ONE: &str = "nodes_node_key_key";
+
+fn read_optional(row: Option<AnyRow>) -> Result<Option<Node>, DatabaseError> {
+    row.map(|row| decode_body("nodes", &row)).transpose()
+}
+
 /// Returns the node a key is bound to, whatever its tailnet.
 pub async fn by_key<'e>(
     on: impl Executor<'e, Database = Any>,
     node_key: &[u8],
 ) -> Result<Option<Node>, DatabaseError> {
     let query = sqlx::query("SELECT body FROM nodes WHERE node_key = $1").bind(node_key.to_vec());
-    query
-        .fetch_optional(on)
-        .await?
-        .map(|row| decode_body("nodes", &row))
-        .transpose()
+    read_optional(query.fetch_optional(on).await?)
 }
 
 /// Returns the node with a number, of any tailnet.
@@ -34,11 +37,7 @@ pub async fn by_number<'e>(
     id: u64,
 ) -> Result<Option<Node>, DatabaseError> {
     let query = sqlx::query("SELECT body FROM nodes WHERE id = $1").bind(id.cast_signed());
-    query
-        .fetch_optional(on)
-        .await?
-        .map(|row| decode_body("nodes", &row))
-        .transpose()
+    read_optional(query.fetch_optional(on).await?)
 }
 
 /// Returns the node a login made.
@@ -47,11 +46,7 @@ pub async fn by_login<'e>(
     login_id: &str,
 ) -> Result<Option<Node>, DatabaseError> {
     let query = sqlx::query("SELECT body FROM nodes WHERE login_id = $1").bind(login_id.to_owned());
-    query
-        .fetch_optional(on)
-        .await?
-        .map(|row| decode_body("nodes", &row))
-        .transpose()
+    read_optional(query.fetch_optional(on).await?)
 }
 
 /// Returns a node of a tailnet.
@@ -63,11 +58,7 @@ pub async fn by_id<'e>(
     let query = sqlx::query("SELECT body FROM nodes WHERE tailnet_id = $1 AND id = $2")
         .bind(tailnet_id.cast_signed())
         .bind(id.cast_signed());
-    query
-        .fetch_optional(on)
-        .await?
-        .map(|row| decode_body("nodes", &row))
-        .transpose()
+    read_optional(query.fetch_optional(on).await?)
 }
 
 /// Returns how many nodes a tailnet and one of its users have.
@@ -161,7 +152,7 @@ pub async fn of_machine(
          LEFT JOIN barred_users ON barred_users.tailnet_id = nodes.tailnet_id
              AND barred_users.user_id = nodes.user_id
          WHERE nodes.tailnet_id = $1 AND nodes.machine_key = $2
-             AND (nodes.expired = 1 OR nodes.key_expiry <= $3 OR soft_states.online = 1)
+             AND (nodes.expired = 1 OR nodes.key_expiry <= CAST($3 AS BIGINT) OR soft_states.online = 1)
          ORDER BY COALESCE(soft_states.last_seen, 0) DESC, nodes.id DESC LIMIT $4",
     );
     let query = query
@@ -346,7 +337,14 @@ pub async fn put_node(
     node: &Node,
     login_id: Option<String>,
 ) -> Result<(), DatabaseError> {
-    sqlx::query(
+    let mut group = StatementGroup::default();
+    add_node(&mut group, node, login_id);
+    group.execute(on).await
+}
+
+/// Writes a node, with other statements.
+pub fn add_node(group: &mut StatementGroup, node: &Node, login_id: Option<String>) {
+    group.add(
         "INSERT INTO nodes (id, tailnet_id, node_key, machine_key, user_id, name, ipv4, ipv6, login_id,
              key_expiry, expired, ephemeral, routes, body, approved, kept_out,
              lock_signer, awaits_signature)
@@ -357,28 +355,30 @@ pub async fn put_node(
              ephemeral = excluded.ephemeral, routes = excluded.routes, body = excluded.body,
              approved = excluded.approved, kept_out = excluded.kept_out,
              lock_signer = excluded.lock_signer, awaits_signature = excluded.awaits_signature",
-    )
-    .bind(node.id.cast_signed())
-    .bind(node.tailnet_id.cast_signed())
-    .bind(node.node_key.clone())
-    .bind(node.machine_key.clone())
-    .bind(node.user_id.cast_signed())
-    .bind(node.name.clone())
-    .bind(node.ipv4.clone())
-    .bind(node.ipv6.clone())
-    .bind(login_id)
-    .bind(node.key_expiry.and_then(from_timestamp).map(to_micros))
-    .bind(i64::from(node.expired))
-    .bind(i64::from(node.ephemeral))
-    .bind(i64::from(routes::usable_subnets(node).next().is_some() || !node.primary_routes.is_empty()))
-    .bind(node.encode_to_vec())
-    .bind(i64::from(node.approved))
-    .bind(i64::from(node.is_kept_out()))
-    .bind(lock::signer_of(node).map(|signer| signer.to_vec()))
-    .bind(i64::from(node.awaits_signature))
-    .execute(on)
-    .await?;
-    Ok(())
+    );
+    group
+        .bind(node.id.cast_signed())
+        .bind(node.tailnet_id.cast_signed());
+    group
+        .bind(node.node_key.clone())
+        .bind(node.machine_key.clone());
+    group
+        .bind(node.user_id.cast_signed())
+        .bind(node.name.clone());
+    group.bind(node.ipv4.clone()).bind(node.ipv6.clone());
+    group.bind(login_id);
+    group.bind(node.key_expiry.and_then(from_timestamp).map(to_micros));
+    group
+        .bind(i64::from(node.expired))
+        .bind(i64::from(node.ephemeral));
+    let is_router =
+        routes::usable_subnets(node).next().is_some() || !node.primary_routes.is_empty();
+    group.bind(i64::from(is_router)).bind(node.encode_to_vec());
+    group
+        .bind(i64::from(node.approved))
+        .bind(i64::from(node.is_kept_out()));
+    group.bind(lock::signer_of(node).map(|signer| signer.to_vec()));
+    group.bind(i64::from(node.awaits_signature));
 }
 
 /// Removes a node; its key stays in the history.

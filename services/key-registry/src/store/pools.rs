@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
+use bowline_db::StatementGroup;
 use ipnet::Ipv4Net;
 use sqlx::{AnyConnection, Row as _};
 
@@ -9,6 +10,15 @@ use crate::{
     domain::address_pool::{AddressPair, AddressPool},
     error::RegistryError,
 };
+
+/// A free pair of addresses.
+#[derive(Clone, Copy, Debug)]
+pub struct FreePair {
+    /// The addresses.
+    pub pair: AddressPair,
+    /// The place from which on none is given when the pair is taken, if that changes.
+    pub next_place: Option<u32>,
+}
 
 /// Takes a free pair of addresses of a tailnet, under its counter lock.
 pub async fn take_pair(
@@ -21,6 +31,22 @@ pub async fn take_pair(
         .fetch_optional(&mut *on)
         .await?;
     let next = u32::try_from(next.unwrap_or(1)).unwrap_or(u32::MAX);
+    let found = find_pair(on, tailnet_id, pool, next).await?;
+    if let Some(next_place) = found.next_place {
+        let mut group = StatementGroup::default();
+        add_next_place(&mut group, tailnet_id, next_place);
+        group.execute(on).await?;
+    }
+    Ok(found.pair)
+}
+
+/// Finds a free pair of addresses of a tailnet, under its counter lock; none was given from a place on.
+pub async fn find_pair(
+    on: &mut AnyConnection,
+    tailnet_id: u64,
+    pool: AddressPool,
+    next: u32,
+) -> Result<FreePair, RegistryError> {
     let mut place = pool.next_place(next);
     // A policy may have given out addresses ahead, or the pool lay elsewhere.
     while let Some(taken) = place
@@ -36,18 +62,21 @@ pub async fn take_pair(
             .ok_or_else(|| RegistryError::tailnet_exhausted(pool))?,
     };
     let pair = pool.pair_at(place);
-    let pair = pair.ok_or_else(|| RegistryError::tailnet_exhausted(pool))?;
-    if place >= next {
-        sqlx::query(
-            "INSERT INTO pools (tailnet_id, next) VALUES ($1, $2)
-             ON CONFLICT (tailnet_id) DO UPDATE SET next = excluded.next",
-        )
+    Ok(FreePair {
+        pair: pair.ok_or_else(|| RegistryError::tailnet_exhausted(pool))?,
+        next_place: (place >= next).then_some(place.saturating_add(1)),
+    })
+}
+
+/// Notes the place from which on none was given, with other statements.
+pub fn add_next_place(group: &mut StatementGroup, tailnet_id: u64, next_place: u32) {
+    group.add(
+        "INSERT INTO pools (tailnet_id, next) VALUES ($1, $2)
+         ON CONFLICT (tailnet_id) DO UPDATE SET next = excluded.next",
+    );
+    group
         .bind(tailnet_id.cast_signed())
-        .bind(i64::from(place) + 1)
-        .execute(on)
-        .await?;
-    }
-    Ok(pair)
+        .bind(i64::from(next_place));
 }
 
 /// Takes a free pair whose IPv4 address is in one of the prefixes that a policy wants, under the counter lock.

@@ -1,6 +1,6 @@
 //! Pre-auth keys.
 
-use bowline_db::{DatabaseError, to_micros};
+use bowline_db::{DatabaseError, StatementGroup, to_micros};
 use bowline_proto::key_registry::v1::PreAuthKey;
 use prost::Message as _;
 use sqlx::{Any, AnyConnection, Executor, Row as _};
@@ -54,10 +54,13 @@ pub async fn insert_key(
 
 /// Writes a known key.
 pub async fn update_key(on: &mut AnyConnection, key: &PreAuthKey) -> Result<(), DatabaseError> {
-    sqlx::query("UPDATE pre_auth_keys SET body = $2 WHERE id = $1")
-        .bind(key.id.clone())
-        .bind(key.encode_to_vec())
-        .execute(on)
-        .await?;
-    Ok(())
+    let mut group = StatementGroup::default();
+    add_update(&mut group, key);
+    group.execute(on).await
+}
+
+/// Writes a known key, with other statements.
+pub fn add_update(group: &mut StatementGroup, key: &PreAuthKey) {
+    group.add("UPDATE pre_auth_keys SET body = $2 WHERE id = $1");
+    group.bind(key.id.clone()).bind(key.encode_to_vec());
 }

@@ -18,15 +18,25 @@ pub async fn find_holder(
         return Ok(None);
     };
     let (machine, node): (Vec<u8>, i64) = (row.try_get(0)?, row.try_get(1)?);
-    let is_asked = machine == hash_machine(node_key, machine_key);
-    Ok(Some(FormerHolder {
+    Ok(Some(describe_holder(node_key, machine_key, &machine, node)))
+}
+
+/// Returns who had a key, from its row: the machine is told only where its hash is that of the one that is asked about.
+pub fn describe_holder(
+    node_key: &[u8],
+    machine_key: &[u8],
+    machine_hash: &[u8],
+    node_id: i64,
+) -> FormerHolder {
+    let is_asked = machine_hash == hash_machine(node_key, machine_key);
+    FormerHolder {
         machine_key: if is_asked {
             machine_key.to_vec()
         } else {
             Vec::new()
         },
-        node_id: node.cast_unsigned(),
-    }))
+        node_id: node_id.cast_unsigned(),
+    }
 }
 
 /// Says whether a key is kept as a hash.

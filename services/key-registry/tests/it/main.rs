@@ -24,5 +24,6 @@ mod required_rotation;
 mod returning;
 mod rotation;
 mod standing;
+mod statements;
 mod tags;
 mod tailnet_lock;

@@ -59,3 +59,13 @@ fn chosen_names_are_labels() {
         assert!(check_label(name).is_err(), "{name}");
     }
 }
+
+#[test]
+fn number_of_a_name_is_told_where_the_name_is_made_from_the_label() {
+    assert_eq!(derived_number("laptop", "laptop"), Some(0));
+    assert_eq!(derived_number("laptop-12", "laptop"), Some(12));
+    assert_eq!(derived_number("laptop-12", "phone"), None);
+    assert_eq!(derived_number("laptop-012", "laptop"), None);
+    let long = "a".repeat(63);
+    assert_eq!(derived_number(&number_label(&long, 40), &long), Some(40));
+}
