@@ -28,13 +28,16 @@
 //! An example: node 2 of class A moves to class B. Row "a node": class A and class B and all that see them look again.
 //! Node 2 compares all its peers, every other node that looks compares node 2 alone. Nothing else is read.
 
+mod concerned_classes;
+mod peer_groups;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
 use bowline_ids::{NodeId, UserId};
-use bowline_proto::policy::v1::{Class, FilterRule, Route, Settings};
+use bowline_proto::policy::v1::{Class, FilterRule, Settings};
 
 use crate::{
     change_set::ChangeSet,
@@ -42,13 +45,15 @@ use crate::{
     view_at::ViewAt,
 };
 
+pub(crate) use peer_groups::{ChangedPeers, PeerGroup, PeerMove};
+
 /// What differs between a view and an earlier one, and whom it concerns. Made once and shared by all sessions.
 #[derive(Clone, Debug, Default)]
 pub struct Difference {
     /// What differs, each with how it was.
     pub(crate) changes: Arc<ChangeSet>,
-    /// Nodes that may look otherwise as peers, ascending.
-    pub(crate) changed_as_peer: BTreeSet<NodeId>,
+    /// Nodes that may look otherwise as peers.
+    pub(crate) peers: ChangedPeers,
     /// Nodes that compare all of their peers: what they may see is decided otherwise than before.
     pub(crate) compare_all_peers: NodeSet,
     /// Nodes that are told their whole filter.
@@ -117,15 +122,15 @@ impl Difference {
             found.add_user(view, *user);
         }
         for (id, was) in classes {
-            found.add_class(view, *id, was.as_deref());
+            found.add_class(before, *id, was.as_deref());
         }
         for (id, was) in settings {
-            found.add_settings(view, *id, was.as_deref());
+            found.add_settings(before, *id, was.as_deref());
         }
         for prefix in routes.keys() {
-            found
-                .changed_as_peer
-                .extend(view.nodes_by_route.values_of(prefix));
+            for node in view.nodes_by_route.values_of(prefix) {
+                found.add_peer(before, node);
+            }
         }
         for via in vias.keys() {
             let classes = view.compiled.classes_with_via(*via);
@@ -143,7 +148,7 @@ impl Difference {
     /// The row of a node.
     fn add_node(&mut self, before: ViewAt<'_>, id: NodeId, was: Option<&ShownNode>) {
         let now = ViewAt::now(before.view).node(id);
-        self.changed_as_peer.insert(id);
+        self.peers.add(id, was, now);
         self.changed_for_itself.insert(id);
         for shown in was.into_iter().chain(now) {
             self.seen_classes.insert(shown.class);
@@ -182,6 +187,12 @@ impl Difference {
         }
     }
 
+    /// Notes that a node may look otherwise as a peer.
+    fn add_peer(&mut self, before: ViewAt<'_>, id: NodeId) {
+        let now = ViewAt::now(before.view).node(id);
+        self.peers.add(id, before.node(id), now);
+    }
+
     /// Notes which other devices of its user a node may look otherwise to.
     fn add_device(&mut self, was: Option<&ShownNode>, now: Option<&ShownNode>) {
         let belongs = |shown: &ShownNode| (shown.class, shown.user(), shown.offered);
@@ -205,10 +216,12 @@ impl Difference {
     }
 
     /// The row of a class.
-    fn add_class(&mut self, view: &View, id: ClassId, was: Option<&Class>) {
-        self.changed_as_peer.extend(view.nodes_in_class(id));
+    fn add_class(&mut self, before: ViewAt<'_>, id: ClassId, was: Option<&Class>) {
+        for node in before.view.nodes_in_class(id) {
+            self.add_peer(before, node);
+        }
         self.seen_classes.insert(id);
-        let now = view.compiled.classes.get(&id).map(|class| &**class);
+        let now = before.view.compiled.classes.get(&id).map(|class| &**class);
         let (Some(was), Some(now)) = (was, now) else {
             self.compare_all_peers.classes.insert(id);
             self.whole_filter.classes.insert(id);
@@ -228,12 +241,13 @@ impl Difference {
     }
 
     /// The row of a policy's settings.
-    fn add_settings(&mut self, view: &View, id: SettingsId, was: Option<&Settings>) {
+    fn add_settings(&mut self, before: ViewAt<'_>, id: SettingsId, was: Option<&Settings>) {
+        let view = before.view;
         let now = view.compiled.settings.get(&id);
         let hides_ipv4 = |settings: Option<&Settings>| settings.is_some_and(|set| set.hide_ipv4);
         let sees_alike = hides_ipv4(was) == hides_ipv4(now.map(|settings| &**settings));
         for node in view.nodes_with_settings(id) {
-            self.changed_as_peer.insert(node);
+            self.add_peer(before, node);
             self.changed_for_itself.insert(node);
             if !sees_alike {
                 self.compare_all_peers.nodes.insert(node);
@@ -245,56 +259,6 @@ impl Difference {
                     .extend(user.map(|user| (user, ChangedDevices::Any)));
             }
         }
-    }
-
-    /// Returns the classes of which some session has to look again, or `None` for all of them.
-    #[must_use]
-    pub fn concerned_classes(&self, view: &View) -> Option<BTreeSet<ClassId>> {
-        let changes = &self.changes;
-        if changes.everything || changes.dns || changes.lock || changes.common_filter {
-            return None;
-        }
-        let mut common = view.compiled.common_filter.iter();
-        let everybodys = |list| SourceListKey { list, user: None };
-        let differs = |list: SourceListKey| {
-            changes.lists.contains_key(&list) || self.list_has_moved_address(view, list)
-        };
-        if common.any(|rule| differs(everybodys(rule.source_list_id))) {
-            return None;
-        }
-        let mut concerned = BTreeSet::new();
-        for id in &self.seen_classes {
-            concerned.insert(*id);
-            let before = changes.classes.get(id).and_then(Option::as_ref);
-            for class in before.into_iter().chain(view.compiled.classes.get(id)) {
-                concerned.extend(view.compiled.peer_classes(class));
-            }
-        }
-        for user in self.seen_users.keys() {
-            concerned.extend(classes_of_user(view, *user));
-        }
-        for node in changes.nodes.keys() {
-            concerned.extend(view.compiled.classes_routed_through(*node));
-        }
-        concerned.extend(&self.compare_all_peers.classes);
-        for (prefix, before) in &changes.routes {
-            for route in before.iter().chain(view.compiled.routes.get(prefix)) {
-                add_classes_of_route(view, route, &mut concerned);
-            }
-        }
-        for list in changes.lists.keys() {
-            add_classes_with_list(view, *list, &mut concerned);
-        }
-        // Whom a list names need not be a peer: SSH rules name others too, and while a node waits for its class, the lists
-        // are those of the class that it will have.
-        if !self.moved_addresses.is_empty() {
-            for list in view.compiled.lists.keys() {
-                if self.list_has_moved_address(view, *list) {
-                    add_classes_with_list(view, *list, &mut concerned);
-                }
-            }
-        }
-        Some(concerned)
     }
 
     /// Says whether each node of a class is told the same as this one: not what concerns its own node, its user, its
@@ -368,29 +332,6 @@ fn offered_addresses(shown: Option<&ShownNode>) -> Option<(&str, &str, bool)> {
 fn classes_of_user(view: &View, user: UserId) -> impl Iterator<Item = ClassId> {
     let devices = view.devices_of_user(Some(user));
     devices.filter_map(|device| view.nodes.get(&device).map(|shown| shown.class))
-}
-
-/// Adds the classes that use a subnet route, that are reached from behind it, or that see who lets it pass.
-fn add_classes_of_route(view: &View, route: &Route, concerned: &mut BTreeSet<ClassId>) {
-    concerned.extend(view.compiled.classes_with_selectors(&route.users));
-    for id in view.compiled.classes_with_selectors(&route.reached) {
-        concerned.insert(id);
-        let class = view.compiled.classes.get(&id);
-        if let Some(class) = class.filter(|class| !class.passes.is_empty()) {
-            concerned.extend(view.compiled.peer_classes(class));
-        }
-    }
-}
-
-/// Adds the classes whose filter or SSH rules have a list.
-fn add_classes_with_list(view: &View, key: SourceListKey, concerned: &mut BTreeSet<ClassId>) {
-    match key.user {
-        None => concerned.extend(view.compiled.classes_with_filter_list(key.list)),
-        Some(user) => concerned.extend(classes_of_user(view, user)),
-    }
-    let settings = view.compiled.settings_with_ssh_list(key.list);
-    let nodes = settings.flat_map(|settings| view.nodes_with_settings(settings));
-    concerned.extend(nodes.filter_map(|node| view.nodes.get(&node).map(|shown| shown.class)));
 }
 
 #[cfg(test)]

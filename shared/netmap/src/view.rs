@@ -199,6 +199,12 @@ impl View {
             .flat_map(|user| self.devices_by_user.values_of(&user))
     }
 
+    /// Returns the nodes that offer a usable route; one with several is there several times.
+    pub fn routers(&self) -> impl Iterator<Item = NodeId> {
+        let routes = self.nodes_by_route.keys();
+        routes.flat_map(|route| self.nodes_by_route.values_of(route))
+    }
+
     /// Returns the source lists of a node's own filter, given its class.
     pub fn filter_lists<'v>(
         &'v self,

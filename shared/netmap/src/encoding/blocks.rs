@@ -7,11 +7,12 @@
 //!
 //! A block is the peers with neighbouring numbers as nodes of one class see them; where some are seen only by other
 //! devices of their user, as the nodes of the class that are this user's see them. It is made once and kept until one of
-//! its nodes differs. The block with the session's own node is made for it alone, so that a node is never among its own
-//! peers.
+//! its nodes differs. The block with the session's own node comes in smaller parts. Of these one is made for the session
+//! alone, so that a node is never among its own peers; the others are kept for the block's other nodes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Range,
     sync::Arc,
 };
 
@@ -32,6 +33,8 @@ use crate::{
 
 /// How many numbers of nodes are one block.
 const BLOCK: u64 = 128;
+/// How many numbers of nodes are one part of a block.
+const PART: u64 = 16;
 /// How many bytes of blocks are kept for each tailnet.
 const BUDGET: usize = 64 << 20;
 /// About how many bytes a block takes besides what it holds.
@@ -62,6 +65,8 @@ struct BlockKey {
     /// The user whose devices see each other there, though their class does not see them; `None` in most blocks.
     user: Option<UserId>,
     number: u64,
+    /// Which part of the block; `None` for the whole.
+    part: Option<u64>,
     compression: Compression,
 }
 
@@ -84,14 +89,10 @@ impl PeerBlocks {
         if changes.everything {
             state.all_since = generation;
         }
-        let blocks: BTreeSet<_> = difference
-            .changed_as_peer
-            .iter()
-            .map(|id| block_of(*id))
-            .collect();
+        let blocks: BTreeSet<_> = difference.peers.all().map(block_of).collect();
         let (here, left): (BTreeSet<_>, BTreeSet<_>) = blocks
             .into_iter()
-            .partition(|number| nodes_in_block(view, *number).next().is_some());
+            .partition(|number| has_nodes(view, *number));
         let classes = changes.classes.keys().copied();
         let (defined, gone): (BTreeSet<_>, BTreeSet<_>) =
             classes.partition(|id| view.compiled.classes.contains_key(id));
@@ -143,21 +144,30 @@ impl PeerBlocks {
         let mut users = BTreeSet::from([message::owner_id(&viewer.own.node)]);
         let mut blocks = Vec::new();
         for number in block_numbers(view) {
-            let key = BlockKey {
+            let whole = BlockKey {
                 class: viewer.own.class,
                 user: viewer.own.user().filter(|_| seen_as_own.contains(&number)),
                 number,
+                part: None,
                 compression: dialect.compression,
             };
-            let block = match number == block_of(id) {
-                true => Arc::new(encode_block(viewer, key)?),
-                false => self.shared_block(viewer, key)?,
-            };
-            users.extend(&block.users);
-            if !block.payload.is_empty() {
-                blocks.push(block);
+            if number != block_of(id) {
+                blocks.push(self.shared_block(viewer, whole)?);
+                continue;
+            }
+            for part in 0..BLOCK / PART {
+                let key = BlockKey {
+                    part: Some(part),
+                    ..whole
+                };
+                blocks.push(match key.numbers().contains(&id.get()) {
+                    true => Arc::new(encode_block(viewer, key)?),
+                    false => self.shared_block(viewer, key)?,
+                });
             }
         }
+        blocks.retain(|block| !block.payload.is_empty());
+        users.extend(blocks.iter().flat_map(|block| &block.users));
         if blocks.is_empty() {
             return Ok(None);
         }
@@ -224,6 +234,17 @@ impl BlockTable {
     }
 }
 
+impl BlockKey {
+    /// Returns the numbers of its nodes.
+    fn numbers(&self) -> Range<u64> {
+        let first = self.number * BLOCK;
+        match self.part {
+            None => first..first + BLOCK,
+            Some(part) => first + part * PART..first + (part + 1) * PART,
+        }
+    }
+}
+
 impl PeerBlock {
     /// Returns about how many bytes it takes.
     fn estimate_bytes(&self) -> usize {
@@ -247,27 +268,29 @@ const fn block_of(id: NodeId) -> u64 {
 
 /// Returns the numbers of the blocks that have nodes, ascending.
 fn block_numbers(view: &View) -> impl Iterator<Item = u64> {
-    let first = |number| nodes_from_block(view, number).next();
+    let first = |number| nodes_in_range(view, number * BLOCK..u64::MAX).next();
     let first = move |number| first(number).map(|(id, _)| block_of(*id));
     std::iter::successors(first(0), move |number| first(number + 1))
 }
 
-fn nodes_in_block(view: &View, number: u64) -> impl Iterator<Item = (&NodeId, &ShownNode)> {
-    nodes_from_block(view, number).take_while(move |(id, _)| block_of(**id) == number)
+/// Says whether a block has nodes.
+fn has_nodes(view: &View, number: u64) -> bool {
+    let numbers = number * BLOCK..(number + 1) * BLOCK;
+    nodes_in_range(view, numbers).next().is_some()
 }
 
-/// Returns the nodes of a block and of all after it.
-fn nodes_from_block(view: &View, number: u64) -> impl Iterator<Item = (&NodeId, &ShownNode)> {
+/// Returns the nodes with some numbers, ascending.
+fn nodes_in_range(view: &View, numbers: Range<u64>) -> impl Iterator<Item = (&NodeId, &ShownNode)> {
     // There is no node zero.
-    let first = NodeId::try_from((number * BLOCK).max(1)).ok();
-    first
-        .into_iter()
-        .flat_map(|first| view.nodes.range(first..))
+    let first = NodeId::try_from(numbers.start.max(1)).ok();
+    let nodes = first.into_iter();
+    let nodes = nodes.flat_map(|first| view.nodes.range(first..));
+    nodes.take_while(move |(id, _)| id.get() < numbers.end)
 }
 
 /// Encodes the peers of a block.
 fn encode_block(viewer: Viewer<'_>, key: BlockKey) -> Result<PeerBlock, FrameError> {
-    let nodes = nodes_in_block(viewer.at.view, key.number);
+    let nodes = nodes_in_range(viewer.at.view, key.numbers());
     let peers = nodes.filter_map(|(peer, _)| viewer.visible_peer(*peer));
     let mut users = BTreeSet::new();
     let mut json = Vec::new();

@@ -1,17 +1,18 @@
 //! What differs for one node between the generation it was told of and now.
 
+mod peers;
+
 use std::{collections::BTreeSet, sync::Arc};
 
 use bowline_control_wire::MapResponse;
 use bowline_ids::{NodeId, UserId};
-use bowline_proto::policy::v1::{Capability, Settings};
+use bowline_proto::policy::v1::Settings;
 use chrono::{DateTime, Utc};
 
 use super::{
     filter,
     full::{dns_config, domain, lock_info},
     node,
-    peer_change::{PeerDifference, compare_shared_facts},
     profile::{owner_id, user_profile},
     ssh,
     viewer::Viewer,
@@ -161,78 +162,6 @@ impl ViewerComparison<'_> {
             || self
                 .difference
                 .list_has_moved_address(self.now.at.view, key)
-    }
-
-    fn add_peers(&self, message: &mut MapResponse) {
-        let mut candidates = self.possibly_changed_peers();
-        candidates.remove(&self.now.own.id);
-        for candidate in candidates {
-            let was = self
-                .before
-                .and_then(|viewer| Some((viewer, viewer.visible_peer(candidate)?)));
-            match (was, self.now.visible_peer(candidate)) {
-                (None, None) => {}
-                (Some(_), None) => message.peers_removed.push(candidate.get()),
-                (None, Some(now)) => message.peers_changed.push(node::peer_node(self.now, now)),
-                (Some((before, was)), Some(now)) => {
-                    self.add_changed_peer(before, was, now, message)
-                }
-            }
-        }
-    }
-
-    /// Returns the nodes that may be seen otherwise than before.
-    fn possibly_changed_peers(&self) -> BTreeSet<NodeId> {
-        let (changes, view) = (&self.difference.changes, self.now.at.view);
-        let mut candidates = self.difference.changed_as_peer.clone();
-        for viewer in self.before.iter().chain([&self.now]) {
-            candidates.extend(viewer.rival_routers(|id| changes.nodes.contains_key(&id)));
-        }
-        if view.sources == FilterSources::Capabilities {
-            let lists = self.now.filter_lists();
-            let relisted = lists.filter_map(|list| changes.lists.get(&list)).flatten();
-            candidates.extend(relisted.filter_map(|element| view.node_by_address.get(element)));
-        }
-        if self.difference.compare_all_peers.contains(self.now.own) {
-            for viewer in self.before.iter().chain([&self.now]) {
-                candidates.extend(view.nodes_seen_by(viewer.class, viewer.own.user()));
-            }
-        }
-        candidates
-    }
-
-    /// Says whether a peer came to a source list of the node's own filter, or left one: mostly with its class, but one
-    /// that waits for a class computed from it stays in its class.
-    fn is_relisted(&self, peer: &ShownNode) -> bool {
-        let mut lists = self.now.filter_lists();
-        lists.any(|list| {
-            let elements = self.difference.changes.lists.get(&list);
-            elements.is_some_and(|some| peer.addresses().any(|address| some.contains(address)))
-        })
-    }
-
-    fn add_changed_peer(
-        &self,
-        before: Viewer<'_>,
-        was: &ShownNode,
-        now: &ShownNode,
-        message: &mut MapResponse,
-    ) {
-        fn capabilities<'v>(viewer: Viewer<'v>, shown: &ShownNode) -> &'v [Capability] {
-            let settings = viewer.at.settings(shown.settings);
-            settings.map_or(&[], |settings| &settings.peer_capabilities)
-        }
-        let same_lists = self.now.at.view.sources == FilterSources::Addresses
-            || (was.class == now.class && !self.is_relisted(now));
-        let same = same_lists
-            && before.routes_through(was) == self.now.routes_through(now)
-            && before.hides_ipv4_of(was) == self.now.hides_ipv4_of(now)
-            && capabilities(before, was) == capabilities(self.now, now);
-        match (same, compare_shared_facts(was, now)) {
-            (true, PeerDifference::Same) => {}
-            (true, PeerDifference::Fields(change)) => message.peers_changed_patch.push(*change),
-            _ => message.peers_changed.push(node::peer_node(self.now, now)),
-        }
     }
 
     fn add_own_node(&self, time: DateTime<Utc>, message: &mut MapResponse) {

@@ -1,5 +1,7 @@
 //! How a peer that a node saw before differs for everybody who sees it.
 
+use std::sync::Arc;
+
 use bowline_control_wire::{Base64Bytes, CapabilityVersion, PeerChange};
 use bowline_keys::NodePublic;
 use bowline_proto::{
@@ -11,16 +13,23 @@ use super::node::{capability_version, disco_key};
 use crate::ShownNode;
 
 /// How a peer that is seen before and now differs.
-pub(super) enum PeerDifference {
+pub(crate) enum PeerDifference {
+    /// There is nothing to tell.
     Same,
+    /// A patch tells it.
     Fields(Box<PeerChange>),
+    /// The peer has to be told as a whole.
     Whole,
 }
 
 /// Compares what everybody sees alike of a peer.
-pub(super) fn compare_shared_facts(was: &ShownNode, now: &ShownNode) -> PeerDifference {
+pub(crate) fn compare_shared_facts(was: &ShownNode, now: &ShownNode) -> PeerDifference {
     let (soft_was, soft) = (&was.soft, &now.soft);
-    if was.node != now.node {
+    if Arc::ptr_eq(&was.node, &now.node) && Arc::ptr_eq(soft_was, soft) {
+        return PeerDifference::Same;
+    }
+    let has_other_facts = !Arc::ptr_eq(&was.node, &now.node) && was.node != now.node;
+    if has_other_facts {
         let mut rest = (*was.node).clone();
         rest.node_key.clone_from(&now.node.node_key);
         rest.key_expiry = now.node.key_expiry;

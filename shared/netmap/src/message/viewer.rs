@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use bowline_ids::NodeId;
-use bowline_proto::policy::v1::{Class, Pass, Route, ViaRoute};
+use bowline_proto::policy::v1::{Capability, Class, Pass, Route, ViaRoute};
 
 use super::node::EXIT_ROUTES;
 use crate::{
-    FilterSources, ShownNode, SourceListKey, View, have_common_element, see_each_other,
-    view_at::ViewAt,
+    ClassId, FilterSources, SettingsId, ShownNode, SourceListKey, View, have_common_element,
+    see_each_other, view_at::ViewAt,
 };
 
 /// A node that looks at others, at one time.
@@ -17,6 +17,17 @@ pub(crate) struct Viewer<'v> {
     pub(crate) at: ViewAt<'v>,
     pub(crate) own: &'v ShownNode,
     pub(crate) class: &'v Class,
+}
+
+/// Which nodes of a class a node sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClassVisibility {
+    /// All that are offered.
+    All,
+    /// Those of its user.
+    OwnDevices,
+    /// None.
+    None,
 }
 
 impl<'v> Viewer<'v> {
@@ -38,11 +49,26 @@ impl<'v> Viewer<'v> {
             .at
             .node(id)
             .filter(|peer| peer.offered && id != self.own.id)?;
-        let class = self.at.class(peer.class)?;
-        let are_own = || peer.user().is_some() && peer.user() == self.own.user();
-        let is_peer = see_each_other(self.class, class)
-            || ((self.class.sees_own || class.sees_own) && are_own());
+        let is_peer = match self.visibility_of(peer.class) {
+            ClassVisibility::All => true,
+            ClassVisibility::OwnDevices => peer.user().is_some() && peer.user() == self.own.user(),
+            ClassVisibility::None => false,
+        };
         is_peer.then_some(peer)
+    }
+
+    /// Returns which nodes of a class may be peers.
+    pub(crate) fn visibility_of(self, class: ClassId) -> ClassVisibility {
+        let Some(class) = self.at.class(class) else {
+            return ClassVisibility::None;
+        };
+        if see_each_other(self.class, class) {
+            ClassVisibility::All
+        } else if self.class.sees_own || class.sees_own {
+            ClassVisibility::OwnDevices
+        } else {
+            ClassVisibility::None
+        }
     }
 
     /// Says whether a device of this node's user is no peer of the rest of its class: if it is one of this node, then only because
@@ -55,12 +81,19 @@ impl<'v> Viewer<'v> {
 
     /// Says whether a node's IPv4 address is kept from this one: neither of them has one for the other.
     pub(crate) fn hides_ipv4_of(self, shown: &ShownNode) -> bool {
-        let hides = |shown: &ShownNode| {
-            self.at
-                .settings(shown.settings)
-                .is_some_and(|set| set.hide_ipv4)
-        };
-        hides(shown) || hides(self.own)
+        self.hide_ipv4(shown.settings) || self.hide_ipv4(self.own.settings)
+    }
+
+    /// Says whether nodes with some settings are without IPv4.
+    pub(crate) fn hide_ipv4(self, settings: SettingsId) -> bool {
+        let settings = self.at.settings(settings);
+        settings.is_some_and(|settings| settings.hide_ipv4)
+    }
+
+    /// Returns the capabilities that nodes with some settings have for all who see them.
+    pub(crate) fn peer_capabilities(self, settings: SettingsId) -> &'v [Capability] {
+        let settings = self.at.settings(settings);
+        settings.map_or(&[], |settings| &settings.peer_capabilities)
     }
 
     /// Returns the source lists of the node's own filter.
