@@ -36,6 +36,7 @@ mod tailnet;
 mod tls;
 mod transport;
 mod turns;
+mod woken;
 
 pub use admin::PlainAdminAddress;
 pub use backends::Backends;

@@ -11,12 +11,13 @@
 mod blocking;
 mod contest;
 mod delivery;
+mod end;
 mod frames;
 mod liveness;
 mod sealing;
 mod trace;
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use bowline_clock::SharedClock;
 use bowline_control_wire::{FrameError, MapResponse, dialect};
@@ -27,14 +28,19 @@ use bowline_netmap::{
     build_node_gone, lost_peers,
 };
 use bytes::Bytes;
-use tokio::{sync::watch, time::Instant};
+use futures_util::{FutureExt as _, future::BoxFuture};
+use tokio::{
+    sync::watch,
+    time::{Instant, Sleep},
+};
 use tracing::Instrument as _;
 
 use crate::{
     listener::Connection,
-    reporter::{Reporter, SessionEnding},
+    reporter::Reporter,
     tailnet::{ClassWake, SessionSlot, Tailnet, wait_for_wake},
     turns::Turns,
+    woken::PolledWhenWoken,
 };
 
 pub use blocking::run_blocking;
@@ -43,6 +49,7 @@ pub use delivery::{Deliveries, DeliveryKind, Frames};
 pub use frames::{keep_alive, longest_silence};
 pub use sealing::FrameSealer;
 
+use end::{SessionEndCause, wait_for_end};
 use frames::{EarlierKnowledge, encode_everything, has_own_parts, is_understood};
 use liveness::LivenessPings;
 use trace::SessionTrace;
@@ -64,7 +71,8 @@ pub struct MapSession {
     slot: SessionSlot,
     epoch: watch::Receiver<u64>,
     state: ToldState,
-    keep_alive_at: Instant,
+    end: PolledWhenWoken<BoxFuture<'static, SessionEndCause>>,
+    keep_alive: Pin<Box<Sleep>>,
     /// No change is sent before this time, see [`OLD_CLIENT_PACE`].
     next_at: Instant,
     pings: LivenessPings,
@@ -121,7 +129,8 @@ impl MapSession {
         let _entered = trace.session_span().entered();
         tracing::info!(tailnet = %tailnet.id, node = node.get(), version = dialect.version.0, "map session begins");
         let next_at = Instant::now();
-        let keep_alive_at = next_at + longest_silence(node);
+        let keep_alive = Box::pin(tokio::time::sleep(longest_silence(node)));
+        let end = wait_for_end(slot.wait_until_lost(epoch.clone()), connection.clone()).boxed();
         let state = ToldState::New;
         Self {
             tailnet,
@@ -135,7 +144,8 @@ impl MapSession {
             slot,
             epoch,
             state,
-            keep_alive_at,
+            end: PolledWhenWoken::new(end),
+            keep_alive,
             next_at,
             pings: LivenessPings::default(),
             trace,
@@ -167,14 +177,14 @@ impl MapSession {
                 ToldState::Told { wake, .. } => {
                     tokio::select! {
                         biased;
-                        () = self.slot.wait_until_lost(&mut self.epoch) => {
-                            if self.slot.is_lost_to_another() {
+                        end = &mut self.end => {
+                            if matches!(end, SessionEndCause::SlotLost) && self.slot.is_lost_to_another() {
                                 self.connection.contest().note_loss(self.node, Instant::now());
                             }
+                            self.state = ToldState::Ended;
                             return Ok(None);
                         }
-                        () = self.connection.wait_until_closing() => return Ok(None),
-                        () = tokio::time::sleep_until(self.keep_alive_at) => {
+                        () = &mut self.keep_alive => {
                             is_keep_alive = true;
                             Some(keep_alive(self.dialect)?)
                         }
@@ -195,7 +205,8 @@ impl MapSession {
                 let is_paced = dialect::is_paced(self.dialect.version);
                 // The oldest clients take nothing but keep-alives as a sign of life (protocol section 3.5).
                 if is_keep_alive || !is_paced {
-                    self.keep_alive_at = Instant::now() + longest_silence(self.node);
+                    let next = Instant::now() + longest_silence(self.node);
+                    self.keep_alive.as_mut().reset(next);
                 }
                 if is_paced {
                     self.next_at = Instant::now() + OLD_CLIENT_PACE;
@@ -366,30 +377,6 @@ impl MapSession {
             generation: view.generation,
             wake,
         };
-    }
-}
-
-impl Drop for MapSession {
-    fn drop(&mut self) {
-        metrics::gauge!("bowline_gateway_map_sessions").decrement(1);
-        let _entered = self.trace.session_span().entered();
-        tracing::info!(tailnet = %self.tailnet.id, node = self.node.get(), "map session ends");
-        // If a newer session of this gateway has the slot, that one has reported the node's presence.
-        if self.slot.is_held() {
-            let epoch = *self.epoch.borrow();
-            let why = match () {
-                () if self.connection.link().is_dead() => SessionEnding::DeadLink,
-                () if self.connection.is_draining() => SessionEnding::Drain,
-                () => SessionEnding::Left,
-            };
-            self.reporter.report_session_ended(
-                &self.tailnet,
-                self.node,
-                &self.node_key,
-                epoch,
-                why,
-            );
-        }
     }
 }
 

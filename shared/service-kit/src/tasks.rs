@@ -92,12 +92,14 @@ impl Tasks {
         work: impl Future<Output = ()> + Send + 'static,
     ) {
         let failure = Arc::clone(&self.failure);
-        #[expect(clippy::disallowed_methods, reason = "its panic is reported")]
-        tokio::spawn(async move {
-            if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+        // An `async` block would have room for the work twice, and each connection is one.
+        let watched = AssertUnwindSafe(work).catch_unwind().map(move |done| {
+            if done.is_err() {
                 failure.report_failure(TaskError::Panicked(name));
             }
         });
+        #[expect(clippy::disallowed_methods, reason = "its panic is reported")]
+        tokio::spawn(watched);
     }
 
     /// Starts a task that must run until draining starts: an error, a panic or an early end ends the process.

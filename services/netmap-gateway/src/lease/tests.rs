@@ -249,23 +249,23 @@ async fn sessions_of_a_gateway_that_reaches_nobody_end_when_they_may_not_begin_e
     let (renew, renewed) = watch::channel(Some(Instant::now()));
     let ending = end_stale_sessions(Arc::clone(&test.hub), renewed, Duration::from_secs(60));
     test.tasks.spawn_background("end-stale", ending);
-    let mut slot = tailnet.sessions.take_slot(node_id(7), 0);
-    let (_epoch, mut own) = watch::channel(0);
+    let slot = tailnet.sessions.take_slot(node_id(7), 0);
+    let (_epoch, own) = watch::channel(0);
     let wait = Duration::from_secs(50);
     assert!(
-        time::timeout(wait, slot.wait_until_lost(&mut own))
+        time::timeout(wait, slot.wait_until_lost(own.clone()))
             .await
             .is_err()
     );
     renew.send_replace(Some(Instant::now() + wait));
     assert!(
-        time::timeout(wait, slot.wait_until_lost(&mut own))
+        time::timeout(wait, slot.wait_until_lost(own.clone()))
             .await
             .is_err(),
         "it was renewed"
     );
     assert!(
-        time::timeout(wait, slot.wait_until_lost(&mut own))
+        time::timeout(wait, slot.wait_until_lost(own.clone()))
             .await
             .is_ok()
     );

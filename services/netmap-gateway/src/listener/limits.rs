@@ -2,8 +2,11 @@
 //! again.
 
 use std::{
+    convert::Infallible,
     net::IpAddr,
+    pin::Pin,
     sync::Arc,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -24,6 +27,7 @@ use bowline_service_kit::{
     retry_window::RetryWindow,
     trace,
 };
+use futures_util::{FutureExt as _, future::BoxFuture};
 use parking_lot::{Mutex, MutexGuard};
 use tower::ServiceExt as _;
 use tracing::{Instrument as _, field};
@@ -262,11 +266,13 @@ fn source_networks(source: IpAddr) -> [Network; 3] {
 
 /// Answers a request, if its connection may ask now. The request id is made here and follows the request through all
 /// services; an id from the client is ignored.
-pub(crate) async fn answer_request(
-    connection: Connection,
+///
+/// The work is in a box, which is gone once the answer begins: a map stream lasts.
+pub(crate) fn answer_request(
+    connection: &Connection,
     routes: Router,
     request: Request<Body>,
-) -> Result<Response<Body>, std::convert::Infallible> {
+) -> RequestAnswer {
     let connection = connection.of_request(request.headers());
     let endpoint = endpoint_name(request.uri().path());
     let work = TracedWork::begin(endpoint).with_source(Some(connection.source()));
@@ -278,7 +284,7 @@ pub(crate) async fn answer_request(
         tailnet = field::Empty,
         node = field::Empty,
     );
-    let answering = async {
+    let answering = async move {
         let begin = tokio::time::Instant::now();
         let response = answer_unless_refused(connection, routes, request).await;
         let (status, elapsed) = (response.status().as_u16(), begin.elapsed());
@@ -290,7 +296,18 @@ pub(crate) async fn answer_request(
         );
         response
     };
-    Ok(work.scope(answering).instrument(span).await)
+    RequestAnswer(work.scope(answering).instrument(span).map(Ok).boxed())
+}
+
+/// The work on a request. A type of its own, because the compiler does not see of a plain box that a task may have it.
+pub(crate) struct RequestAnswer(BoxFuture<'static, Result<Response<Body>, Infallible>>);
+
+impl Future for RequestAnswer {
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(context)
+    }
 }
 
 /// Returns the name of an endpoint for logs. The path is not logged: it may hold a secret, or be of any length.

@@ -13,7 +13,11 @@ use bowline_control_wire::FrameError;
 use bowline_ids::NodeId;
 use bowline_service_kit::Tasks;
 use bytes::Bytes;
-use futures_util::stream::{self, BoxStream, Stream, StreamExt as _};
+use futures_util::{
+    FutureExt as _,
+    future::BoxFuture,
+    stream::{self, BoxStream, Stream, StreamExt as _},
+};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -21,7 +25,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::listener::Connection;
+use crate::{listener::Connection, woken::PolledWhenWoken};
 
 /// The memory that all frames may use which clients have not read yet, in KiB.
 const ROOM: u32 = 512 << 10;
@@ -56,8 +60,6 @@ struct DeliveryTable {
     newest: u64,
     /// The responses of each node, the oldest first.
     of_nodes: BTreeMap<(NodeId, DeliveryKind), VecDeque<Arc<HeldDelivery>>>,
-    /// Those of which a piece is under way, with when it was handed over.
-    under_way: BTreeMap<u64, (Instant, Arc<HeldDelivery>)>,
 }
 
 /// A response, with what its client has not read yet.
@@ -65,7 +67,7 @@ struct DeliveryTable {
 struct HeldDelivery {
     number: u64,
     connection: Connection,
-    rest: Mutex<UnreadFrame>,
+    unread: Mutex<UnreadFrame>,
     ended: CancellationToken,
 }
 
@@ -73,6 +75,10 @@ struct HeldDelivery {
 struct UnreadFrame {
     bytes: Bytes,
     room: Option<OwnedSemaphorePermit>,
+    /// Since when a piece is under way.
+    under_way_since: Option<Instant>,
+    /// Whether the response has ended: it keeps nothing then.
+    has_ended: bool,
 }
 
 /// One response; when it is dropped, its node may have another.
@@ -111,7 +117,7 @@ impl Deliveries {
         let held = Arc::new(HeldDelivery {
             number: all.newest,
             connection,
-            rest: Mutex::default(),
+            unread: Mutex::default(),
             ended: CancellationToken::new(),
         });
         let of = (node, kind);
@@ -132,19 +138,14 @@ impl Deliveries {
     /// Ends the responses of which a piece has been under way for too long, and closes their connections.
     fn end_stalled_responses(&self, now: Instant) {
         let all = self.lock_table();
-        let stands = |(since, _): &&(Instant, Arc<HeldDelivery>)| now - *since >= STANDSTILL;
-        let still: Vec<_> = all.under_way.values().filter(stands).cloned().collect();
+        let held = all.of_nodes.values().flatten();
+        let stalled: Vec<_> = held.filter(|held| held.is_stalled(now)).cloned().collect();
         drop(all);
-        for (_, held) in still {
+        for held in stalled {
             metrics::counter!("bowline_gateway_unread_responses_total").increment(1);
             held.end();
             held.connection.close_soon();
         }
-    }
-
-    fn note_under_way(&self, held: &Arc<HeldDelivery>) {
-        let under_way = (Instant::now(), Arc::clone(held));
-        self.lock_table().under_way.insert(held.number, under_way);
     }
 
     fn lock_table(&self) -> MutexGuard<'_, DeliveryTable> {
@@ -169,36 +170,42 @@ fn to_kibibytes(bytes: usize) -> u32 {
 impl HeldDelivery {
     /// Ends the response; what was not read is dropped.
     fn end(&self) {
+        *self.unread.lock() = UnreadFrame {
+            has_ended: true,
+            ..UnreadFrame::default()
+        };
         self.ended.cancel();
-        drop(std::mem::take(&mut *self.lock_unread()));
     }
 
-    fn hold_frame(&self, bytes: Bytes, room: Option<OwnedSemaphorePermit>) {
-        let mut rest = self.lock_unread();
-        // A response that has ended keeps nothing.
-        if !self.ended.is_cancelled() {
-            *rest = UnreadFrame { bytes, room };
+    /// Says whether a piece has been under way for too long.
+    fn is_stalled(&self, now: Instant) -> bool {
+        let since = self.unread.lock().under_way_since;
+        since.is_some_and(|since| now - since >= STANDSTILL)
+    }
+}
+
+impl UnreadFrame {
+    /// Holds a frame, unless the response has ended.
+    fn hold(&mut self, bytes: Bytes, room: Option<OwnedSemaphorePermit>) {
+        if !self.has_ended {
+            (self.bytes, self.room) = (bytes, room);
         }
     }
 
-    /// Takes the next piece of what is held, and gives its memory back.
-    fn take_piece(&self) -> Option<Bytes> {
-        let mut rest = self.lock_unread();
-        if rest.bytes.is_empty() {
-            rest.room = None;
+    /// Takes the next piece of what is held, and gives its memory back. It is under way from now on.
+    fn take_piece(&mut self) -> Option<Bytes> {
+        if self.bytes.is_empty() {
+            self.room = None;
             return None;
         }
-        let length = rest.bytes.len().min(PIECE);
-        let piece = rest.bytes.split_to(length);
-        let left = to_kibibytes(rest.bytes.len()) as usize;
-        if let Some(room) = &mut rest.room {
+        let length = self.bytes.len().min(PIECE);
+        let piece = self.bytes.split_to(length);
+        let left = to_kibibytes(self.bytes.len()) as usize;
+        if let Some(room) = &mut self.room {
             drop(room.split(room.num_permits().saturating_sub(left)));
         }
+        self.under_way_since = Some(Instant::now());
         Some(piece)
-    }
-
-    fn lock_unread(&self) -> MutexGuard<'_, UnreadFrame> {
-        self.rest.lock()
     }
 }
 
@@ -213,9 +220,10 @@ impl Delivery {
         let room = Arc::clone(&self.deliveries.room).acquire_many_owned(to_kibibytes(frame.len()));
         match tokio::time::timeout(ROOM_PATIENCE, room).await {
             Ok(Ok(room)) => {
-                self.held.hold_frame(frame, Some(room));
+                let mut unread = self.held.unread.lock();
+                unread.hold(frame, Some(room));
                 // Counted from now on: a client may read nothing at all.
-                self.deliveries.note_under_way(&self.held);
+                unread.under_way_since = Some(Instant::now());
                 true
             }
             _ => false,
@@ -230,10 +238,11 @@ impl Delivery {
         self,
         frames: impl Stream<Item = Result<Bytes, FrameError>> + Send + 'static,
     ) -> BoxStream<'static, Result<Bytes, FrameError>> {
-        let state = (self, frames.boxed());
-        stream::try_unfold(state, |(delivery, mut frames)| async move {
-            let piece = delivery.next_piece(&mut frames).await?;
-            Ok(piece.map(|piece| (piece, (delivery, frames))))
+        let ended = PolledWhenWoken::new(self.held.ended.clone().cancelled_owned().boxed());
+        let state = (self, frames.boxed(), ended);
+        stream::try_unfold(state, |(delivery, mut frames, mut ended)| async move {
+            let piece = delivery.next_piece(&mut frames, &mut ended).await?;
+            Ok(piece.map(|piece| (piece, (delivery, frames, ended))))
         })
         .boxed()
     }
@@ -241,34 +250,37 @@ impl Delivery {
     async fn next_piece(
         &self,
         frames: &mut BoxStream<'static, Result<Bytes, FrameError>>,
+        ended: &mut PolledWhenWoken<BoxFuture<'static, ()>>,
     ) -> Result<Option<Bytes>, FrameError> {
-        let held = &self.held;
-        self.deliveries.lock_table().under_way.remove(&held.number);
-        loop {
-            if held.ended.is_cancelled() {
+        {
+            let mut unread = self.held.unread.lock();
+            unread.under_way_since = None;
+            if unread.has_ended {
                 return Ok(None);
             }
-            if let Some(piece) = held.take_piece() {
-                self.deliveries.note_under_way(held);
+            if let Some(piece) = unread.take_piece() {
                 return Ok(Some(piece));
             }
-            let frame = tokio::select! {
-                () = held.ended.cancelled() => return Ok(None),
-                frame = frames.next() => match frame {
-                    Some(frame) => frame?,
-                    None => return Ok(None),
-                },
-            };
-            let room = if frame.len() > PIECE {
-                match self.deliveries.try_reserve_room(frame.len()) {
-                    Some(room) => Some(room),
-                    None => return Ok(None),
-                }
-            } else {
-                None
-            };
-            held.hold_frame(frame, room);
         }
+        let frame = tokio::select! {
+            biased;
+            () = ended => return Ok(None),
+            frame = frames.next() => match frame {
+                Some(frame) => frame?,
+                None => return Ok(None),
+            },
+        };
+        let room = if frame.len() > PIECE {
+            match self.deliveries.try_reserve_room(frame.len()) {
+                Some(room) => Some(room),
+                None => return Ok(None),
+            }
+        } else {
+            None
+        };
+        let mut unread = self.held.unread.lock();
+        unread.hold(frame, room);
+        Ok(unread.take_piece())
     }
 }
 
@@ -297,7 +309,6 @@ impl Frames {
 impl Drop for Delivery {
     fn drop(&mut self) {
         let mut all = self.deliveries.lock_table();
-        all.under_way.remove(&self.held.number);
         if let Some(responses) = all.of_nodes.get_mut(&self.of) {
             responses.retain(|held| held.number != self.held.number);
             if responses.is_empty() {

@@ -10,7 +10,8 @@ use crate::listener::{Connection, QUIET};
 /// The questions for signs of life in one session.
 #[derive(Debug, Default)]
 pub(super) struct LivenessPings {
-    are_wanted: bool,
+    /// `None` before the client was told anything: what its link was watched for before is not known.
+    are_wanted: Option<bool>,
     asked: u32,
     asked_at: Option<Instant>,
 }
@@ -29,14 +30,17 @@ impl LivenessPings {
     ) {
         let shown = view.nodes.get(&node);
         let routes = shown.is_some_and(|shown| shown.usable_routes().next().is_some());
-        self.are_wanted = routes && dialect.version >= CapabilityVersion::URL_IS_NOISE;
-        connection.link().set_watched(self.are_wanted);
+        let are_wanted = routes && dialect.version >= CapabilityVersion::URL_IS_NOISE;
+        if self.are_wanted != Some(are_wanted) {
+            self.are_wanted = Some(are_wanted);
+            connection.link().set_watched(are_wanted);
+        }
     }
 
     /// Waits until the client was quiet for so long that it has to be asked.
     pub(super) async fn wait_until_quiet(&self, connection: &Connection) {
         let link = connection.link();
-        if !self.are_wanted || self.asked >= UNANSWERED && !link.has_answered() {
+        if self.are_wanted != Some(true) || self.asked >= UNANSWERED && !link.has_answered() {
             return std::future::pending().await;
         }
         loop {

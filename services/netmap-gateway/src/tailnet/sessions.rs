@@ -100,17 +100,23 @@ impl Sessions {
 impl SessionSlot {
     /// Waits until a newer session has taken the slot, or one with a higher epoch than `own` lives elsewhere, or all
     /// have to end; while `own` is zero it is not known yet.
-    pub async fn wait_until_lost(&mut self, own: &mut watch::Receiver<u64>) {
-        let mut own_changes = true;
-        loop {
-            let epoch = *own.borrow_and_update();
-            if epoch != 0 && *self.hold.borrow_and_update() > epoch {
-                return;
-            }
-            tokio::select! {
-                changed = self.hold.changed() => if changed.is_err() { return },
-                changed = own.changed(), if own_changes => own_changes = changed.is_ok(),
-                _ = self.ends.changed() => return,
+    pub fn wait_until_lost(
+        &self,
+        mut own: watch::Receiver<u64>,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let (mut hold, mut ends) = (self.hold.clone(), self.ends.clone());
+        async move {
+            let mut own_changes = true;
+            loop {
+                let epoch = *own.borrow_and_update();
+                if epoch != 0 && *hold.borrow_and_update() > epoch {
+                    return;
+                }
+                tokio::select! {
+                    changed = hold.changed() => if changed.is_err() { return },
+                    changed = own.changed(), if own_changes => own_changes = changed.is_ok(),
+                    _ = ends.changed() => return,
+                }
             }
         }
     }

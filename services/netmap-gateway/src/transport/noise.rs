@@ -1,6 +1,7 @@
 //! Noise: `/ts2021` upgrades a connection to HTTP/2 inside Noise records (protocol section 4).
 
 mod challenge;
+mod one_task;
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,7 +22,8 @@ use bowline_control_noise::{
 use bowline_control_wire::{MapRequest, RegisterRequest, parse_request};
 use challenge::Challenge;
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use one_task::{ConnectionStreams, Served, ServedConnection};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
@@ -201,9 +203,10 @@ async fn serve_noise<S>(
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(machine.clone());
         request.extensions_mut().insert(challenge.clone());
-        answer_request(asking.clone(), routes.0.clone(), request)
+        answer_request(&asking, routes.0.clone(), request)
     });
-    let serving = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+    let streams = ConnectionStreams::default();
+    let serving = hyper::server::conn::http2::Builder::new(streams.clone())
         .timer(TokioTimer::new())
         .max_concurrent_streams(MOST_STREAMS)
         .max_header_list_size(LONGEST_HEADERS)
@@ -213,25 +216,43 @@ async fn serve_noise<S>(
         .keep_alive_interval(Duration::from_secs(60))
         .keep_alive_timeout(Duration::from_secs(30))
         .serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(serving);
-    tokio::select! {
-        served = &mut serving => {
-            if let Err(error) = served {
-                tracing::debug!(machine = ?accepted.machine, %error, "connection ended");
-            }
-            return;
+    let serving = std::pin::pin!(serving);
+    let mut served = ServedConnection::new(serving, streams);
+    let key = accepted.machine;
+    match served.serve_until(wait_for_end(&connection, &asked)).await {
+        Served::Connection(Ok(())) => return,
+        Served::Connection(Err(error)) => {
+            return tracing::debug!(machine = ?key, %error, "connection ended");
         }
-        () = connection.wait_until_overstayed(&asked) => {
-            return tracing::debug!(machine = ?accepted.machine, "connection overstayed");
+        Served::Event(ConnectionEvent::Overstayed) => {
+            return tracing::debug!(machine = ?key, "connection overstayed");
         }
-        () = connection.link().wait_until_dead() => {
-            return tracing::info!(machine = ?accepted.machine, "a link is dead");
+        Served::Event(ConnectionEvent::DeadLink) => {
+            return tracing::info!(machine = ?key, "a link is dead");
         }
-        () = connection.wait_for_drain_turn() => {}
+        Served::Event(ConnectionEvent::DrainTurn) => {}
     }
-    serving.as_mut().graceful_shutdown();
+    served.connection().graceful_shutdown();
     connection.announce_closing();
-    drop(tokio::time::timeout(CLOSE_TIME, serving).await);
+    drop(served.serve_until(tokio::time::sleep(CLOSE_TIME)).await);
+}
+
+/// Why a connection has to end.
+enum ConnectionEvent {
+    /// No registered node uses it.
+    Overstayed,
+    /// Its client is gone.
+    DeadLink,
+    /// It is its turn in a drain.
+    DrainTurn,
+}
+
+async fn wait_for_end(connection: &Connection, asked: &CancellationToken) -> ConnectionEvent {
+    tokio::select! {
+        () = connection.wait_until_overstayed(asked) => ConnectionEvent::Overstayed,
+        () = connection.link().wait_until_dead() => ConnectionEvent::DeadLink,
+        () = connection.wait_for_drain_turn() => ConnectionEvent::DrainTurn,
+    }
 }
 
 /// The addresses inside Noise, made once for all connections: each adds to its requests which machine asks.

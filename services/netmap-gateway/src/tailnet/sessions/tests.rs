@@ -11,7 +11,7 @@ fn unknown() -> (watch::Sender<u64>, watch::Receiver<u64>) {
 
 async fn ends(slot: &mut SessionSlot, epoch: &mut watch::Receiver<u64>) -> bool {
     let limit = Duration::from_millis(1);
-    tokio::time::timeout(limit, slot.wait_until_lost(epoch))
+    tokio::time::timeout(limit, slot.wait_until_lost(epoch.clone()))
         .await
         .is_ok()
 }
@@ -19,9 +19,9 @@ async fn ends(slot: &mut SessionSlot, epoch: &mut watch::Receiver<u64>) -> bool 
 #[tokio::test]
 async fn newer_session_ends_the_older_and_keeps_the_seat() {
     let sessions = Sessions::default();
-    let mut older = sessions.take_slot(node_id(7), 1);
+    let older = sessions.take_slot(node_id(7), 1);
     let newer = sessions.take_slot(node_id(7), 1);
-    older.wait_until_lost(&mut unknown().1).await;
+    older.wait_until_lost(unknown().1).await;
     assert!(!older.is_lost_to_another());
     assert!(!older.is_held() && newer.is_held());
     drop(older);
