@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail};
 use bowline_clock::random_bytes;
 use bowline_control_nacl::{open_box, seal_box};
 use bowline_control_wire::KeyResponse;
@@ -23,6 +23,9 @@ use crate::dial::{Dialed, shake_hands};
 
 /// How long a client waits for the head of an answer; its watchdog counts that time, too.
 const WATCHDOG: Duration = Duration::from_secs(120);
+
+/// How long is waited for the reason of an answer that is not good.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// How a node speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,15 +94,24 @@ impl MachineSession {
     ///
     /// # Errors
     ///
-    /// What hinders it, or the status of an answer that is not good.
+    /// What hinders it, or status and reason of an answer that is not good.
     pub async fn ask(&mut self, what: &str, json: Vec<u8>) -> Result<Incoming> {
         let answer = timeout(WATCHDOG, self.send(what, json));
         let answer = answer
             .await
             .with_context(|| format!("{what}: no answer"))??;
         let status = answer.status().as_u16();
-        ensure!(status == 200, "{what}: {status}");
-        Ok(answer.into_body())
+        let body = answer.into_body();
+        if status != 200 {
+            let said = timeout(LAST_WORDS, body.collect()).await;
+            let said = said.ok().and_then(Result::ok).unwrap_or_default();
+            let said = String::from_utf8_lossy(&said.to_bytes()).into_owned();
+            bail!(
+                "{what}: {status} {}",
+                said.lines().next().unwrap_or_default()
+            );
+        }
+        Ok(body)
     }
 
     /// Sends a request, and returns the whole of what a good answer says.
