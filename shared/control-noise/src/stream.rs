@@ -1,7 +1,7 @@
 //! A byte stream over records.
 
 use std::{
-    io,
+    io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -10,8 +10,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
     Keys,
-    record::{Cipher, HEADER, MAX_PLAINTEXT, RecordError, body_length},
+    record::{Cipher, HEADER, MAX_PLAINTEXT, RecordError, TAG, begin_record, body_length},
 };
+
+/// How many bytes are sealed at once: what is written of a frame goes to the inner stream together.
+const MOST_SEALED: usize = 8 * MAX_PLAINTEXT;
 
 /// A byte stream over the records of one connection.
 ///
@@ -79,6 +82,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> NoiseStream<S> {
         self.pending = Vec::new();
         self.written = 0;
         Poll::Ready(Ok(()))
+    }
+
+    /// Seals some bytes, and returns how many.
+    fn seal_slices(&mut self, slices: &[IoSlice<'_>]) -> Result<usize, RecordError> {
+        let given = slices.iter().map(|slice| slice.len()).sum::<usize>();
+        let count = given.min(MOST_SEALED);
+        if count == 0 {
+            return Ok(0);
+        }
+        let records = count.div_ceil(MAX_PLAINTEXT);
+        self.pending.reserve(count + records * (HEADER + TAG));
+        let mut left = count;
+        let mut start = begin_record(&mut self.pending);
+        for slice in slices {
+            let mut rest = &slice[..slice.len().min(left)];
+            left -= rest.len();
+            while !rest.is_empty() {
+                let free = MAX_PLAINTEXT - (self.pending.len() - start);
+                if free == 0 {
+                    self.sealing.finish_record(start, &mut self.pending)?;
+                    start = begin_record(&mut self.pending);
+                    continue;
+                }
+                let (now, later) = rest.split_at(rest.len().min(free));
+                self.pending.extend_from_slice(now);
+                rest = later;
+            }
+        }
+        self.sealing.finish_record(start, &mut self.pending)?;
+        Ok(count)
     }
 
     /// Reads until some plaintext is there; `false` at the end of the stream.
@@ -168,19 +201,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for NoiseStream<S> {
         context: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(context, &[IoSlice::new(data)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         ready!(this.poll_pending(context))?;
-        let count = data.len().min(4 * MAX_PLAINTEXT);
-        for chunk in data[..count].chunks(MAX_PLAINTEXT) {
-            this.sealing
-                .seal_record(chunk, &mut this.pending)
-                .map_err(invalid_data)?;
-        }
+        let count = this.seal_slices(slices).map_err(invalid_data)?;
         // Bytes that the inner stream does not accept now are sent with the next write or flush.
         if let Poll::Ready(result) = this.poll_pending(context) {
             result?;
         }
         Poll::Ready(Ok(count))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

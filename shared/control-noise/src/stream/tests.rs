@@ -57,6 +57,28 @@ async fn bytes_of_any_amount_cross_the_stream_both_ways() {
 }
 
 #[tokio::test]
+async fn pieces_that_are_written_together_cross_the_stream_in_as_few_records_as_they_fit_in() {
+    let (client_keys, server_keys) = keys();
+    let (client, server) = tokio::io::duplex(1 << 20);
+    let mut client = NoiseStream::new(client, &client_keys);
+    let sent: Vec<u8> = (0..50_000_u32).map(|n| (n % 251) as u8).collect();
+    let (head, rest) = sent.split_at(9);
+    let (middle, end) = rest.split_at(MAX_PLAINTEXT - 9);
+    let slices = [head, &[], middle, end].map(IoSlice::new);
+    let count = client.write_vectored(&slices).await.unwrap();
+    assert_eq!(count, MOST_SEALED);
+    client.shutdown().await.unwrap();
+    drop(client);
+    let mut wire = Vec::new();
+    let mut server = server;
+    server.read_to_end(&mut wire).await.unwrap();
+    assert_eq!(wire.len(), MOST_SEALED + 8 * (HEADER + TAG));
+    let (text, end) = received(&server_keys, &wire).await;
+    assert!(text == sent[..count], "the same bytes");
+    assert_eq!(end.unwrap(), count);
+}
+
+#[tokio::test]
 async fn empty_records_are_skipped() {
     let (client, server) = keys();
     let mut sealing = Cipher::new(&client.send);
