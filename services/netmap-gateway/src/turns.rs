@@ -38,6 +38,9 @@ const SIGNATURES: RateLimit = RateLimit::new(3000, Duration::from_millis(100));
 const MOST_NODES: usize = 100_000;
 /// How long a request waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a known node waits for the turn to make its first map. Clients wait two minutes for the first byte; one that is told
+/// to come back has to be greeted a second time, which costs as much as the map.
+const FIRST_MAP_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Who makes a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -284,7 +287,7 @@ impl Turns {
                 let text = "a newer request of this device has taken the place of this one";
                 return Err(RequestFailure::new(StatusCode::SERVICE_UNAVAILABLE, text));
             }
-            turn = self.full_maps.acquire(RequestOrigin::Known(node), PATIENCE) => turn,
+            turn = self.full_maps.acquire(RequestOrigin::Known(node), FIRST_MAP_PATIENCE) => turn,
         };
         turn.ok_or_else(|| {
             let text = "too many devices are connecting at the moment: try again in a few seconds";

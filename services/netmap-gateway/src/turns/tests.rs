@@ -35,6 +35,20 @@ async fn those_beyond_the_bound_wait_for_their_turn_and_are_then_told_to_come_ba
 }
 
 #[tokio::test(start_paused = true)]
+async fn known_node_waits_for_its_first_map_as_long_as_many_others_take() {
+    let turns = Turns::new(1, 1);
+    let map = turns
+        .admit_first_map(node_id(1), pending())
+        .await
+        .expect("free");
+    let waiting = tokio::join!(turns.admit_first_map(node_id(2), pending()), async {
+        tokio::time::sleep(Duration::from_secs(50)).await;
+        drop(map);
+    });
+    assert!(waiting.0.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn response_that_was_replaced_takes_no_turn() {
     let turns = Turns::new(1, 1);
     let replaced = turns.admit_first_map(node_id(1), ready(())).await;
