@@ -37,7 +37,7 @@ pub struct Options {
     #[arg(long)]
     pub tls: bool,
     /// What is done after all nodes are registered and connected.
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = PhaseName::USUAL)]
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = PhaseName::usual())]
     pub phases: Vec<PhaseName>,
     /// How long nothing happens, and how long changes are made, each.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=3600))]
@@ -105,7 +105,7 @@ pub enum OutputForm {
     Json,
 }
 
-/// What is done after all nodes are registered and connected.
+/// What is done after all nodes are registered and connected, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum PhaseName {
     /// Some nodes register one after the other, before all connect; later some connect one after the other.
@@ -137,38 +137,15 @@ pub enum PhaseName {
 }
 
 impl PhaseName {
-    /// All of them, in the order in which they are done.
-    pub const ALL: [Self; 13] = [
-        Self::Alone,
-        Self::Reports,
-        Self::Idle,
-        Self::Joins,
-        Self::Changes,
-        Self::Policy,
-        Self::Expire,
-        Self::Disable,
-        Self::Delete,
-        Self::Suspend,
-        Self::Soak,
-        Self::Reconnect,
-        Self::Crash,
-    ];
+    /// Returns all of them, in the order in which they are done.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::value_variants().iter().copied()
+    }
 
-    /// Those that are done when none are named.
-    pub const USUAL: [Self; 12] = [
-        Self::Alone,
-        Self::Reports,
-        Self::Idle,
-        Self::Joins,
-        Self::Changes,
-        Self::Policy,
-        Self::Expire,
-        Self::Disable,
-        Self::Delete,
-        Self::Suspend,
-        Self::Reconnect,
-        Self::Crash,
-    ];
+    /// Returns those that are done when none are named.
+    fn usual() -> impl Iterator<Item = Self> {
+        Self::all().filter(|phase| *phase != Self::Soak)
+    }
 }
 
 impl Options {

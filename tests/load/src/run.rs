@@ -105,7 +105,7 @@ pub async fn run_load(options: Options, tell: fn(&str)) -> Result<Option<RunRepo
     }
     tell("connect");
     run.connect().await?;
-    for phase in PhaseName::ALL {
+    for phase in PhaseName::all() {
         if !run.options.phases.contains(&phase) {
             continue;
         }
