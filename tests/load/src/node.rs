@@ -36,6 +36,8 @@ const BOX_VERSION: u16 = 88;
 const LONGEST: usize = 256 << 20;
 /// A client gives up a stream on which nothing came for so long.
 const WATCHDOG: Duration = Duration::from_secs(120);
+/// In how many networks nodes are, and how many addresses are used of each.
+const NETWORKS: usize = 250;
 
 /// A simulated node.
 #[derive(Debug)]
@@ -303,10 +305,12 @@ impl SimulatedNode {
     }
 }
 
-/// Returns an address of the loopback interface that a node has for itself.
+/// Returns an address of the loopback interface that a node has for itself. Neighbours in the order of places are in networks far
+/// from each other, as the nodes of many offices are: a gateway bounds what comes from one network.
 pub fn source_address(place: usize) -> Ipv4Addr {
-    let place = u32::try_from(place).unwrap_or(0);
-    Ipv4Addr::from_bits(Ipv4Addr::new(127, 64, 0, 1).to_bits() + place)
+    let (network, host) = (place % NETWORKS, place / NETWORKS);
+    let octet = |number: usize| u8::try_from(1 + number % NETWORKS).unwrap_or(1);
+    Ipv4Addr::new(127, octet(network), octet(host / NETWORKS), octet(host))
 }
 
 /// Returns how long a client waits after so many failures in a row.

@@ -50,6 +50,12 @@ impl Target {
         if let Some(program) = &options.headscale {
             return Self::headscale(program, directory).map(Some);
         }
+        let slots = slots_for(options.nodes).to_string();
+        // Simulated nodes use no relay: the files that it would have are theirs.
+        let settings = [
+            ("BOWLINE_GATEWAY__MAX_CONNECTIONS", slots.as_str()),
+            ("BOWLINE_RELAY__ENABLED", "false"),
+        ];
         let launch = Launch {
             scheme: if options.tls { "https" } else { "http" },
             log_filter: "warn",
@@ -58,7 +64,13 @@ impl Target {
         };
         let mut postgres = None;
         let deployment: Box<dyn Deployment> = match options.deployment {
-            DeploymentKind::Serve => Box::new(OneProcess::start_with(directory.path(), &launch)?),
+            DeploymentKind::Serve => {
+                let launch = Launch {
+                    environment: &settings,
+                    ..launch
+                };
+                Box::new(OneProcess::start_with(directory.path(), &launch)?)
+            }
             DeploymentKind::Separate => {
                 // What is acknowledged is on the disk, as where it counts.
                 let Some(server) = PostgresServer::start_with_fsync(true)? else {
@@ -158,6 +170,11 @@ impl OwnerChannels {
             compiler: channel(ServiceName::PolicyCompiler)?,
         })
     }
+}
+
+/// Returns how many connections a gateway is set up for, so that so many nodes stay connected: an eighth is for strangers.
+fn slots_for(nodes: u32) -> u32 {
+    (nodes + nodes / 7 + 64).max(16_384)
 }
 
 fn channels_to_owners(addresses: &[String], directory: &Path) -> Result<OwnerChannels> {
