@@ -22,6 +22,7 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
+    task::unconstrained,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -50,6 +51,8 @@ pub(crate) const CONNECTION_WINDOW: u32 = 128 * 1024;
 pub(crate) const SEND_BUFFER: usize = 64 * 1024;
 /// How long requests that are under way may still take when their connection closes.
 pub(crate) const CLOSE_TIME: Duration = Duration::from_secs(5);
+/// After how many connections other tasks have their turn.
+const ACCEPTED_IN_A_ROW: u64 = 1024;
 const WANTS_TLS: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 40\r\n\
     Connection: close\r\n\r\nthis port speaks https: use an https URL";
@@ -70,7 +73,9 @@ impl Listener {
     pub(crate) async fn run(self, tasks: Tasks) -> io::Result<()> {
         let open = TaskTracker::new();
         let mut accepting = self;
-        accepting.accept(&tasks, &open).await;
+        // It is not interrupted as other tasks are after a little work: when thousands come at once, the system would refuse
+        // those that it has no room to keep for it.
+        unconstrained(accepting.accept(&tasks, &open)).await;
         // Closing the socket refuses new connections at once, so that clients try another gateway.
         drop(accepting);
         open.close();
@@ -81,6 +86,9 @@ impl Listener {
     async fn accept(&mut self, tasks: &Tasks, open: &TaskTracker) {
         let shutdown = tasks.shutdown().clone();
         for number in 1.. {
+            if number % ACCEPTED_IN_A_ROW == 0 {
+                tokio::task::yield_now().await;
+            }
             let accepted = tokio::select! {
                 () = shutdown.wait_for_drain() => return,
                 accepted = self.socket.accept() => accepted,

@@ -1,7 +1,7 @@
 //! A map session: one client's long poll.
 //!
 //! ```text
-//! first frame: everything ─▶ wait for: a wake of its class │ its keep-alive │ a newer session │ the drain
+//! first frame: everything ─▶ wait for: a wake of its group │ its keep-alive │ a newer session │ the drain
 //!                                   └─▶ compare with the newest view ─▶ at most one frame
 //! ```
 //!
@@ -24,7 +24,7 @@ use bowline_control_wire::{FrameError, MapResponse, dialect};
 use bowline_ids::NodeId;
 use bowline_keys::{MachinePublic, NodePublic};
 use bowline_netmap::{
-    ChangeSet, ClassId, Delta, DeltaKey, Dialect, Generation, View, build_delta, build_full,
+    ChangeSet, Delta, DeltaKey, Dialect, Generation, View, ViewerGroup, build_delta, build_full,
     build_node_gone, lost_peers,
 };
 use bytes::Bytes;
@@ -38,12 +38,12 @@ use tracing::Instrument as _;
 use crate::{
     listener::Connection,
     reporter::Reporter,
-    tailnet::{ClassWake, SessionSlot, Tailnet, wait_for_wake},
+    tailnet::{GroupWake, SessionSlot, Tailnet, wait_for_wake},
     turns::Turns,
     woken::PolledWhenWoken,
 };
 
-pub use blocking::run_blocking;
+pub use blocking::{busy_processors, run_blocking};
 pub use contest::{KeyContest, merge_reports};
 pub use delivery::{Deliveries, DeliveryKind, Frames};
 pub use frames::{keep_alive, longest_silence};
@@ -99,9 +99,9 @@ pub struct SessionClient {
 enum ToldState {
     New,
     Told {
-        class: ClassId,
+        group: ViewerGroup,
         generation: Generation,
-        wake: watch::Receiver<ClassWake>,
+        wake: watch::Receiver<GroupWake>,
     },
     Ended,
 }
@@ -227,7 +227,7 @@ impl MapSession {
         let Some(shown) = shown.filter(|shown| shown.node.node_key == self.node_key) else {
             return Ok(self.mark_ended());
         };
-        let class = shown.class;
+        let group = ViewerGroup::of(shown);
         // Kept until the map is encoded.
         let _turn_to_encode = match earlier {
             EarlierKnowledge::Nothing => None,
@@ -244,21 +244,21 @@ impl MapSession {
         if frame.is_none() {
             return Ok(self.mark_ended());
         }
-        self.mark_told(&view, class);
+        self.mark_told(&view, group);
         Ok(frame)
     }
 
     /// Compares what the client was told with what is true, and returns the difference.
     async fn compare_with_newest(&mut self) -> Result<Option<Bytes>, FrameError> {
         let ToldState::Told {
-            class,
+            group,
             generation,
             wake,
         } = &mut self.state
         else {
             return Ok(None);
         };
-        let class_before = *class;
+        let class_before = group.class;
         let since = wake.borrow_and_update().compare_from(*generation);
         let (view, difference) = self.tailnet.history.difference_since(since);
         let view = view.for_client_version(self.dialect.version);
@@ -270,18 +270,18 @@ impl MapSession {
         let Some(difference) = difference else {
             return self.tell_everything(view, EarlierKnowledge::Unknown).await;
         };
-        let class_now = shown.class;
+        let group_now = ViewerGroup::of(shown);
         // A node that may not take part is told something else than its class.
         let may_share_frame = shown.offered
-            && class_before == class_now
+            && class_before == group_now.class
             && dialect::takes_patches(self.dialect.version)
             && difference.tells_class_alike(&view, shown);
-        let key = DeltaKey::new(class_now, since, view.generation, self.dialect);
+        let key = DeltaKey::new(group_now.class, since, view.generation, self.dialect);
         let shared_frame = may_share_frame
             .then(|| self.tailnet.deltas.get(&key))
             .flatten();
         if let Some(frame) = shared_frame {
-            self.mark_caught_up(&view, class_now);
+            self.mark_caught_up(&view, group_now);
             return Ok(frame);
         }
         let message = match build_delta(&view, &difference, self.node, self.clock.now()) {
@@ -302,7 +302,7 @@ impl MapSession {
         if may_share_frame && is_same_for_class {
             self.tailnet.deltas.put(key, frame.clone());
         }
-        self.mark_caught_up(&view, class_now);
+        self.mark_caught_up(&view, group_now);
         Ok(frame)
     }
 
@@ -354,26 +354,26 @@ impl MapSession {
     }
 
     /// Notes that the client knows what a view says.
-    fn mark_caught_up(&mut self, view: &View, class_now: ClassId) {
+    fn mark_caught_up(&mut self, view: &View, group_now: ViewerGroup) {
         if let ToldState::Told {
-            class, generation, ..
+            group, generation, ..
         } = &mut self.state
         {
             *generation = view.generation;
             self.pings
                 .set_wanted(view, self.node, self.dialect, &self.connection);
-            if *class != class_now {
-                self.mark_told(view, class_now);
+            if *group != group_now {
+                self.mark_told(view, group_now);
             }
         }
     }
 
-    fn mark_told(&mut self, view: &View, class: ClassId) {
+    fn mark_told(&mut self, view: &View, group: ViewerGroup) {
         self.pings
             .set_wanted(view, self.node, self.dialect, &self.connection);
-        let wake = self.tailnet.history.listen_to_class(class, view.generation);
+        let wake = self.tailnet.history.listen_to_group(group, view.generation);
         self.state = ToldState::Told {
-            class,
+            group,
             generation: view.generation,
             wake,
         };

@@ -22,7 +22,7 @@ use bowline_proto::key_registry::v1::ClientReport;
 use bowline_service_kit::TraceParent;
 use tokio::{sync::watch, time::Instant};
 
-pub use history::{ClassWake, History, wait_for_wake};
+pub use history::{GroupWake, History, wait_for_wake};
 pub use hub::{LocatedNode, NodeKeyOwner, TailnetHub};
 pub use progress_queue::ProgressQueue;
 pub use sessions::{SessionSlot, Sessions};
@@ -104,20 +104,27 @@ impl Tailnet {
         (tailnet, (inputs, sender))
     }
 
-    /// Publishes what a replica holds, if that differs from before: what follows from these spans.
-    fn publish_replica(self: &Arc<Self>, replica: &mut Replica, origins: Vec<TraceParent>) {
+    /// Publishes what a replica holds, if that differs from before: what follows from these spans. Returns how many sessions
+    /// look again when they are woken.
+    fn publish_replica(
+        self: &Arc<Self>,
+        replica: &mut Replica,
+        origins: Vec<TraceParent>,
+    ) -> usize {
         // No message has a session's epoch, so a change of it goes only to the session of its node.
         let presences = replica.take_presences();
+        let mut looking = 0;
         if let Some((view, changes)) = replica.publish() {
             self.shared.keys.note_changes(self, &view, &changes);
             let difference = Arc::new(Difference::find(&view, &changes));
             self.blocks.note_difference(&view, &difference);
             self.history.note_origins(view.generation, origins);
-            self.history.publish_view(view, difference);
+            looking = self.history.publish_view(view, difference);
         }
         for (node, epoch) in presences {
             self.sessions.note_newer_epoch(node, epoch);
         }
+        looking
     }
 
     /// Shows a client's report to its peers at once.

@@ -5,9 +5,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    num::NonZero,
     sync::Arc,
-    thread::available_parallelism,
     time::{Duration, Instant},
 };
 
@@ -20,10 +18,15 @@ use bowline_service_kit::{
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
-use crate::machine::RequestFailure;
+use crate::{machine::RequestFailure, session::busy_processors};
 
+/// How many handshakes are worked on at once. Few: whoever asks for something that costs little meanwhile, such as the keys, waits
+/// for these and not for all that have come.
+const HANDSHAKES: usize = 16;
 /// How many registrations are sent to the registry at once: it commits those that arrive together in one transaction.
 const REGISTRATIONS: usize = 256;
+/// How many full maps are asked for at once, for each processor that makes them: it never waits for the next.
+const FULL_MAPS_AT_ONCE: usize = 64;
 /// How often one node may ask for a full map: more often than a client does that keeps changing networks.
 ///
 /// Each gateway counts for itself, because it protects only its own processors.
@@ -184,6 +187,7 @@ impl Drop for Turn {
 /// The turns of this gateway.
 #[derive(Debug)]
 pub struct Turns {
+    handshakes: Arc<FairSemaphore>,
     registrations: Arc<FairSemaphore>,
     full_maps: Arc<FairSemaphore>,
     pace: Mutex<TokenBuckets<NodeId>>,
@@ -199,6 +203,7 @@ impl Turns {
     /// Returns turns for this many registrations and full maps at once.
     fn new(registrations: usize, full_maps: usize) -> Self {
         Self {
+            handshakes: FairSemaphore::new(HANDSHAKES),
             registrations: FairSemaphore::new(registrations),
             full_maps: FairSemaphore::new(full_maps),
             pace: Mutex::new(TokenBuckets::new(FULL_MAPS, MOST_NODES)),
@@ -257,6 +262,17 @@ impl Turns {
         })
     }
 
+    /// Waits for the turn to answer a handshake; nobody is known before it.
+    ///
+    /// # Errors
+    ///
+    /// 503 when too many wait.
+    pub async fn admit_handshake(&self, source: Network) -> Result<Turn, RequestFailure> {
+        let origin = RequestOrigin::Stranger(source);
+        let turn = self.handshakes.acquire(origin, PATIENCE).await;
+        turn.ok_or_else(crowded_failure)
+    }
+
     /// Waits for the turn to ask the registry for a registration.
     ///
     /// # Errors
@@ -289,10 +305,7 @@ impl Turns {
             }
             turn = self.full_maps.acquire(RequestOrigin::Known(node), FIRST_MAP_PATIENCE) => turn,
         };
-        turn.ok_or_else(|| {
-            let text = "too many devices are connecting at the moment: try again in a few seconds";
-            RequestFailure::new(StatusCode::SERVICE_UNAVAILABLE, text)
-        })
+        turn.ok_or_else(crowded_failure)
     }
 
     /// Waits for the turn to send a full map again in an open stream; `None` when the gateway ends.
@@ -301,12 +314,14 @@ impl Turns {
     }
 }
 
+fn crowded_failure() -> RequestFailure {
+    let text = "too many devices are connecting at the moment: try again in a few seconds";
+    RequestFailure::new(StatusCode::SERVICE_UNAVAILABLE, text)
+}
+
 impl Default for Turns {
-    /// Allows one full map at a time for each processor but one: making a map keeps a processor busy, and one is left
-    /// for all other requests.
     fn default() -> Self {
-        let processors = available_parallelism().map_or(1, NonZero::get);
-        Self::new(REGISTRATIONS, processors.saturating_sub(1).max(1))
+        Self::new(REGISTRATIONS, FULL_MAPS_AT_ONCE * busy_processors())
     }
 }
 

@@ -100,7 +100,7 @@ fn find_one_report(bencher: Bencher<'_, '_>, nodes: u64) {
     let changes = tailnet.report(2, 1);
     bencher.bench_local(|| {
         let difference = Difference::find(&tailnet.view, &changes);
-        black_box(difference.concerned_classes(&tailnet.view))
+        black_box(difference.concerned_nodes(&tailnet.view))
     });
 }
 

@@ -21,14 +21,14 @@
 //! | | the nodes whose SSH rules have it | the SSH rules |
 //!
 //! [`Difference::find`] has one function for each part of a view, and does not compile without one. What is found
-//! answers three questions: which classes look again ([`Difference::concerned_classes`]), what a node compares
+//! answers three questions: which nodes look again ([`Difference::concerned_nodes`]), what a node compares
 //! (the fields, read by [`build_delta`](crate::build_delta)), and which shared encodings still hold
 //! ([`Difference::tells_class_alike`], [`PeerBlocks`](crate::PeerBlocks)).
 //!
-//! An example: node 2 of class A moves to class B. Row "a node": class A and class B and all that see them look again.
+//! An example: node 2 of class A moves to class B. Row "a node": node 2 and all that see class A or class B look again.
 //! Node 2 compares all its peers, every other node that looks compares node 2 alone. Nothing else is read.
 
-mod concerned_classes;
+mod concerned_nodes;
 mod peer_groups;
 
 use std::{
@@ -45,6 +45,7 @@ use crate::{
     view_at::ViewAt,
 };
 
+pub use concerned_nodes::{ConcernedNodes, ViewerGroup};
 pub(crate) use peer_groups::{ChangedPeers, PeerGroup, PeerMove};
 
 /// What differs between a view and an earlier one, and whom it concerns. Made once and shared by all sessions.
@@ -64,6 +65,8 @@ pub struct Difference {
     pub(crate) moved_addresses: BTreeSet<String>,
     /// Classes whose nodes may look otherwise to those who see them.
     seen_classes: BTreeSet<ClassId>,
+    /// Such classes of which all nodes may be told otherwise, too.
+    changed_classes: BTreeSet<ClassId>,
     /// Users whose devices may look otherwise to each other.
     seen_users: BTreeMap<UserId, ChangedDevices>,
 }
@@ -220,7 +223,7 @@ impl Difference {
         for node in before.view.nodes_in_class(id) {
             self.add_peer(before, node);
         }
-        self.seen_classes.insert(id);
+        self.changed_classes.insert(id);
         let now = before.view.compiled.classes.get(&id).map(|class| &**class);
         let (Some(was), Some(now)) = (was, now) else {
             self.compare_all_peers.classes.insert(id);
@@ -253,7 +256,7 @@ impl Difference {
                 self.compare_all_peers.nodes.insert(node);
             }
             if let Some(shown) = view.nodes.get(&node) {
-                self.seen_classes.insert(shown.class);
+                self.changed_classes.insert(shown.class);
                 let user = shown.user().into_iter();
                 self.seen_users
                     .extend(user.map(|user| (user, ChangedDevices::Any)));

@@ -20,7 +20,7 @@ mod view;
 mod view_at;
 
 pub use change_set::ChangeSet;
-pub use difference::Difference;
+pub use difference::{ConcernedNodes, Difference, ViewerGroup};
 pub use encoding::{DeltaCache, DeltaKey, Dialect, PeerBlocks};
 pub use message::{
     Delta, SshJudgement, build_delta, build_full, build_node_gone, hold_for_login, judge_ssh,

@@ -19,7 +19,7 @@ pub use delta::{Delta, build_delta, lost_peers};
 pub use full::build_full;
 pub(crate) use full::full_without_peers;
 pub use gone::build_node_gone;
-pub(crate) use node::peer_node;
+pub(crate) use node::append_peer;
 pub(crate) use peer_change::{PeerDifference, compare_shared_facts};
 pub use profile::{owner_id, user_profile};
 pub use ssh::{SshJudgement, hold_for_login, judge_ssh};

@@ -35,7 +35,7 @@ use soft_state::overlay_report;
 
 use crate::{
     change_set::ChangeSet,
-    view::{ClassId, FilterSources, SettingsId, ShownNode, View},
+    view::{ClassId, EncodedPeer, FilterSources, SettingsId, ShownNode, View},
 };
 
 /// One tailnet as the logs have it so far, and what of it is published.
@@ -145,6 +145,7 @@ impl Replica {
             class,
             settings,
             offered,
+            encoded: EncodedPeer::default(),
         };
         self.set_shown(id, Some(&shown));
     }

@@ -1,6 +1,7 @@
 //! What is true of one tailnet, at one moment: an immutable snapshot, cheap to clone.
 
 mod compiled;
+mod encoded_peer;
 mod inverted_index;
 mod numbers;
 mod relays;
@@ -14,12 +15,14 @@ use bowline_proto::{
     key_registry::v1::{Node, SoftState, TailnetLock},
     policy::v1::Class,
 };
-use imbl::OrdMap;
+use imbl::{OrdMap, OrdSet};
 use serde::Deserialize;
 
 pub use compiled::{
     CompiledPolicy, SourceListKey, have_common_element, see_each_other, ssh_source_lists,
 };
+pub use encoded_peer::EncodedPeer;
+pub(crate) use encoded_peer::PeerContext;
 pub use inverted_index::InvertedIndex;
 pub use numbers::{ClassId, Generation, SettingsId};
 pub use relays::PolicyRelays;
@@ -40,6 +43,8 @@ pub struct ShownNode {
     /// Whether peers may be offered its key: approved, not disabled, not expired, not waiting for a signature, its user not
     /// suspended.
     pub offered: bool,
+    /// How it looks in a message to most who see it.
+    pub encoded: EncodedPeer,
 }
 
 impl ShownNode {
@@ -93,6 +98,8 @@ pub struct View {
     pub node_by_key: OrdMap<Vec<u8>, NodeId>,
     /// The node of each address.
     pub node_by_address: OrdMap<Arc<str>, NodeId>,
+    /// The addresses of nodes that may not take part: clients are not told them.
+    pub hidden_addresses: OrdSet<Arc<str>>,
     /// What the policy means.
     pub compiled: CompiledPolicy,
     /// The nodes of each class.
@@ -150,6 +157,12 @@ impl View {
                 self.node_by_address.insert(Arc::from(address), id);
             }
         }
+        let is_offered = |shown: Option<&ShownNode>| shown.is_some_and(|shown| shown.offered);
+        if !addresses(was).eq(addresses(now)) || is_offered(was) != is_offered(now) {
+            for address in addresses(was).chain(addresses(now)) {
+                self.update_hidden(address);
+            }
+        }
         fn class(shown: Option<&ShownNode>) -> impl Iterator<Item = &ClassId> + Clone {
             shown.into_iter().map(|shown| &shown.class)
         }
@@ -176,11 +189,17 @@ impl View {
     /// Says whether clients may be told an address: it is not that of a node that may not take part.
     #[must_use]
     pub fn may_name(&self, address: &str) -> bool {
-        let node = self
-            .node_by_address
-            .get(address)
-            .and_then(|id| self.nodes.get(id));
-        node.is_none_or(|shown| shown.offered)
+        !self.hidden_addresses.contains(address)
+    }
+
+    fn update_hidden(&mut self, address: &str) {
+        let holder = self.node_by_address.get(address);
+        let shown = holder.and_then(|id| self.nodes.get(id));
+        if shown.is_some_and(|shown| !shown.offered) {
+            self.hidden_addresses.insert(Arc::from(address));
+        } else {
+            self.hidden_addresses.remove(address);
+        }
     }
 
     /// Returns the nodes of a class, ascending.
@@ -227,6 +246,15 @@ impl View {
             class.map_or_else(BTreeSet::new, |class| self.nodes_seen_by(class, own.user()));
         found.remove(&own.id);
         found
+    }
+
+    /// Returns how many nodes there are in the classes that a class sees, and of a user; one that is both counts twice.
+    #[must_use]
+    pub fn count_nodes_seen_by(&self, class: &Class, user: Option<UserId>) -> usize {
+        let classes = self.compiled.peer_classes(class).into_iter();
+        let members = classes.map(|class| self.nodes_by_class.count_values_of(&class));
+        let devices = user.map(|user| self.devices_by_user.count_values_of(&user));
+        members.chain(devices).sum()
     }
 
     /// Returns the nodes of the classes that a class sees, and the devices of a user, ascending.

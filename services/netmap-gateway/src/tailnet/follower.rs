@@ -33,6 +33,9 @@ const RETRY: Duration = Duration::from_millis(200);
 const CATCH_UP: Duration = Duration::from_secs(1);
 /// How often nodes are looked for that wait too long to be shown.
 const LATE_CHECK: Duration = Duration::from_secs(5);
+/// How many sessions are woken at once for a change of soft state: whoever connects or asks meanwhile waits for these, and not for
+/// all.
+const WAKES_AT_ONCE: usize = 256;
 
 /// Where a tailnet's facts come from.
 #[derive(Clone, Debug)]
@@ -248,8 +251,10 @@ impl Follower {
         let mut checks = tokio::time::interval(LATE_CHECK);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut pace = PublishPace::new(Instant::now());
+        let mut is_waking = false;
         loop {
-            let next_at = pace.next_at();
+            // Soft state waits until all have been woken for the view before.
+            let next_at = pace.next_at().filter(|_| !is_waking || pace.is_urgent());
             let publish_at = next_at.unwrap_or_else(Instant::now);
             let kind = tokio::select! {
                 Some(event) = events.recv() => {
@@ -269,15 +274,31 @@ impl Follower {
                     continue;
                 }
                 () = tokio::time::sleep_until(publish_at), if next_at.is_some() => {
-                    let Some(sessions) = self.publish_if_complete() else {
+                    let Some(looking) = self.publish_if_complete() else {
                         return;
                     };
-                    pace.note_published(sessions, Instant::now());
+                    let at_once = if pace.is_urgent() { usize::MAX } else { WAKES_AT_ONCE };
+                    pace.note_published(looking, Instant::now());
+                    is_waking = self.wake_some(at_once, &mut pace);
+                    continue;
+                }
+                () = tokio::task::yield_now(), if is_waking => {
+                    is_waking = self.wake_some(WAKES_AT_ONCE, &mut pace);
                     continue;
                 }
             };
             pace.note_change(kind, Instant::now());
         }
+    }
+
+    /// Wakes about so many of the sessions that look again; says whether some are left.
+    fn wake_some(&self, sessions: usize, pace: &mut PublishPace) -> bool {
+        let tailnet = self.tailnet.upgrade();
+        let is_waking = tailnet.is_some_and(|tailnet| tailnet.history.wake_some(sessions));
+        if !is_waking {
+            pace.note_woken(Instant::now());
+        }
+        is_waking
     }
 
     /// Applies the reports of this gateway's clients, then what the registry made of reports: an outcome is about
@@ -334,14 +355,15 @@ impl Follower {
         }
     }
 
-    /// Publishes a complete view, and returns how many sessions there are; `None` when nobody holds the tailnet any more.
+    /// Publishes a complete view, and returns how many sessions look again; `None` when nobody holds the tailnet any more.
     fn publish_if_complete(&mut self) -> Option<usize> {
         let tailnet = self.tailnet.upgrade()?;
         let complete = self.replica.is_complete();
         // That a tailnet is deleted is published like any other change.
         let origins = self.changes.take_origins();
+        let mut looking = 0;
         if complete || self.replica.is_deleted() {
-            tailnet.publish_replica(&mut self.replica, origins);
+            looking = tailnet.publish_replica(&mut self.replica, origins);
         }
         self.changes.end();
         let now = Progress {
@@ -353,6 +375,6 @@ impl Follower {
         if before.revisions() != now.revisions() {
             tailnet.shared.progress_queue.note_advance(tailnet.id);
         }
-        Some(tailnet.sessions.len())
+        Some(looking)
     }
 }

@@ -1,4 +1,4 @@
-//! The recent changes of a tailnet, and which classes of nodes they concern.
+//! The recent changes of a tailnet, and which nodes they concern.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -6,7 +6,10 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use bowline_netmap::{ChangeSet, ClassId, Difference, Generation, View};
+use bowline_ids::UserId;
+use bowline_netmap::{
+    ChangeSet, ClassId, ConcernedNodes, Difference, Generation, View, ViewerGroup,
+};
 use bowline_service_kit::{TraceParent, trace::export};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::{sync::watch, time::Instant};
@@ -36,21 +39,31 @@ struct RecentChanges {
     differences: Vec<(Generation, Arc<Difference>)>,
     /// The spans that recent generations follow from.
     origins: RecentOrigins,
-    /// The newest wake of each class somebody listens for.
-    wakes: BTreeMap<ClassId, watch::Sender<ClassWake>>,
+    wakes: GroupWakes,
+    /// The groups that look again and have not been woken yet, each with the generation that concerns it: older ones first.
+    waking: VecDeque<(Generation, watch::Sender<GroupWake>)>,
 }
 
-/// The generation at which a class had to look again last, and the one before that.
+/// The newest wake of each group somebody listens for.
+#[derive(Debug, Default)]
+struct GroupWakes {
+    by_class: BTreeMap<ClassId, BTreeMap<Option<UserId>, watch::Sender<GroupWake>>>,
+    number: usize,
+    /// At how many groups those are removed for which nobody listens any more.
+    remove_at: usize,
+}
+
+/// The generation at which a group had to look again last, and the one before that.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct ClassWake {
+pub struct GroupWake {
     previous: Generation,
     now: Generation,
 }
 
-impl ClassWake {
+impl GroupWake {
     /// Returns the generation to compare with, for a session that has seen generation `seen`.
     ///
-    /// What lies between the two wakes does not concern the class, so a session that missed none of them does
+    /// What lies between the two wakes does not concern the group, so a session that missed none of them does
     /// not fall behind however much happens elsewhere.
     #[must_use]
     pub fn compare_from(self, seen: Generation) -> Generation {
@@ -100,13 +113,13 @@ impl History {
         }
     }
 
-    /// Publishes a view and wakes the classes it concerns.
-    pub fn publish_view(&self, view: Arc<View>, difference: Arc<Difference>) {
-        let has_listeners = !self.lock_recent().wakes.is_empty();
-        // Without listeners nothing is computed, and every class is woken: also one that somebody begins to listen for
+    /// Publishes a view; returns how many sessions look again. [`History::wake_some`] wakes them.
+    pub fn publish_view(&self, view: Arc<View>, difference: Arc<Difference>) -> usize {
+        let has_listeners = self.lock_recent().wakes.number > 0;
+        // Without listeners nothing is computed, and every group is woken: also one that somebody begins to listen for
         // meanwhile.
-        let affected = has_listeners
-            .then(|| difference.concerned_classes(&view))
+        let concerned = has_listeners
+            .then(|| difference.concerned_nodes(&view))
             .flatten();
         let generation = view.generation;
         let changes = Arc::clone(difference.changes());
@@ -126,28 +139,37 @@ impl History {
             let before = generation.previous();
             recent.differences.push((before, difference));
         }
-        recent.wakes.retain(|_, wake| wake.receiver_count() > 0);
-        let concerned = |class: &ClassId| affected.as_ref().is_none_or(|some| some.contains(class));
-        for (_, wake) in recent.wakes.iter().filter(|(class, _)| concerned(class)) {
-            wake.send_modify(|wake| wake.note_wake(generation));
-        }
+        let concerned = recent.wakes.find(concerned.as_ref());
+        let looking = concerned.iter().map(watch::Sender::receiver_count).sum();
+        let waking = concerned.into_iter().map(|group| (generation, group));
+        recent.waking.extend(waking);
+        looking
     }
 
-    /// Listens for generations that concern a class, for a session that has seen generation `told`.
-    pub fn listen_to_class(&self, class: ClassId, told: Generation) -> watch::Receiver<ClassWake> {
+    /// Wakes about so many of the sessions that look again; says whether some are left.
+    pub fn wake_some(&self, sessions: usize) -> bool {
+        let (mut recent, mut woken) = (self.lock_recent(), 0);
+        while woken < sessions
+            && let Some((generation, group)) = recent.waking.pop_front()
+        {
+            woken += group.receiver_count();
+            group.send_modify(|wake| wake.note_wake(generation));
+        }
+        !recent.waking.is_empty()
+    }
+
+    /// Listens for generations that concern a group, for a session that has seen generation `told`.
+    pub fn listen_to_group(
+        &self,
+        group: ViewerGroup,
+        told: Generation,
+    ) -> watch::Receiver<GroupWake> {
         let mut recent = self.lock_recent();
         let generation = self.view.load().generation;
-        let wake = ClassWake {
-            previous: generation,
-            now: generation,
-        };
-        let sender = recent
-            .wakes
-            .entry(class)
-            .or_insert_with(|| watch::channel(wake).0);
+        let sender = recent.wakes.sender(group, generation);
         let mut wakes = sender.subscribe();
         if sender.borrow().now > told {
-            // A generation since `told` has concerned the class.
+            // A generation since `told` has concerned the group.
             wakes.mark_changed();
         }
         wakes
@@ -191,9 +213,52 @@ impl History {
     }
 }
 
+impl GroupWakes {
+    /// Finds what wakes the groups that are concerned, `None` for all. Its cost follows their number, not that of all groups.
+    fn find(&self, concerned: Option<&ConcernedNodes>) -> Vec<watch::Sender<GroupWake>> {
+        let Some(concerned) = concerned else {
+            let all = self.by_class.values().flat_map(BTreeMap::values);
+            return all.cloned().collect();
+        };
+        let classes = concerned.classes.iter();
+        let whole = classes
+            .filter_map(|class| self.by_class.get(class))
+            .flat_map(BTreeMap::values);
+        let groups = concerned.groups.iter();
+        let others = groups.filter(|group| !concerned.classes.contains(&group.class));
+        let others = others.filter_map(|group| self.by_class.get(&group.class)?.get(&group.user));
+        whole.chain(others).cloned().collect()
+    }
+
+    /// Returns what wakes a group.
+    fn sender(&mut self, group: ViewerGroup, newest: Generation) -> &watch::Sender<GroupWake> {
+        if self.number >= self.remove_at {
+            self.remove_unheard();
+            self.remove_at = self.number * 2 + 1;
+        }
+        let users = self.by_class.entry(group.class).or_default();
+        users.entry(group.user).or_insert_with(|| {
+            self.number += 1;
+            let wake = GroupWake {
+                previous: newest,
+                now: newest,
+            };
+            watch::channel(wake).0
+        })
+    }
+
+    fn remove_unheard(&mut self) {
+        for users in self.by_class.values_mut() {
+            users.retain(|_, sender| sender.receiver_count() > 0);
+        }
+        self.by_class.retain(|_, users| !users.is_empty());
+        self.number = self.by_class.values().map(BTreeMap::len).sum();
+    }
+}
+
 /// Waits until there may be something to tell, but not before a moment.
 pub async fn wait_for_wake(
-    wake: &mut watch::Receiver<ClassWake>,
+    wake: &mut watch::Receiver<GroupWake>,
     not_before: Instant,
 ) -> Result<(), watch::error::RecvError> {
     if not_before > Instant::now() {

@@ -10,11 +10,15 @@ use tokio::time::Instant;
 
 /// The least time between two views, whatever they are about.
 const SHORTEST: Duration = Duration::from_millis(3);
-/// The least time between two views of soft state, for each session.
+/// The least time between two views of soft state, for each session that looks again.
 const SHORTEST_PER_SESSION: Duration = Duration::from_micros(10);
-/// The most, while it does not stop changing, for each session and in all.
+/// The most, while it does not stop changing, for each of these sessions and in all.
 const LONGEST_PER_SESSION: Duration = Duration::from_micros(100);
 const LONGEST: Duration = Duration::from_millis(100);
+/// The most while it takes long until all sessions have been woken: so many times as long as that, but not longer than this. The
+/// rest of the time is left for nodes that come.
+const TIMES_WAKING: u32 = 4;
+const LONGEST_WHILE_BUSY: Duration = Duration::from_millis(1500);
 
 /// What a change is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +35,9 @@ pub(super) struct PublishPace {
     published_at: Instant,
     /// The time from one view of soft state to the next.
     interval: Duration,
-    /// Whether a change waits.
+    /// How long it took to wake all sessions that looked again.
+    waking: Duration,
+    /// What kind of change waits.
     awaits: Option<ChangeKind>,
     /// Whether a change came before its time.
     came_early: bool,
@@ -43,6 +49,7 @@ impl PublishPace {
         Self {
             published_at: now,
             interval: Duration::ZERO,
+            waking: Duration::ZERO,
             awaits: None,
             came_early: false,
         }
@@ -65,10 +72,12 @@ impl PublishPace {
         }
     }
 
-    /// Notes that a view was published, and to how many sessions at most.
+    /// Notes that a view was published, and how many sessions look again for it.
     pub(super) fn note_published(&mut self, sessions: usize, now: Instant) {
         let of_sessions = |each: Duration| each * u32::try_from(sessions).unwrap_or(u32::MAX);
+        let busy = (self.waking * TIMES_WAKING).min(LONGEST_WHILE_BUSY);
         let longest = of_sessions(LONGEST_PER_SESSION).clamp(SHORTEST, LONGEST);
+        let longest = longest.max(busy);
         let shortest = of_sessions(SHORTEST_PER_SESSION).clamp(SHORTEST, longest);
         self.interval = match self.came_early {
             true => (self.interval * 2).clamp(shortest, longest),
@@ -77,6 +86,16 @@ impl PublishPace {
         self.published_at = now;
         self.awaits = None;
         self.came_early = false;
+    }
+
+    /// Notes that all sessions have been woken that look again for the last view.
+    pub(super) fn note_woken(&mut self, now: Instant) {
+        self.waking = now - self.published_at;
+    }
+
+    /// Says whether hard state waits.
+    pub(super) fn is_urgent(&self) -> bool {
+        self.awaits == Some(ChangeKind::Hard)
     }
 }
 

@@ -14,6 +14,7 @@ pub(crate) fn tailnet(sources: FilterSources) -> (Arc<Tailnet>, impl Sized) {
 /// Publishes what a replica holds.
 pub(crate) fn publish(tailnet: &Arc<Tailnet>, replica: &mut Replica) {
     tailnet.publish_replica(replica, Vec::new());
+    tailnet.history.wake_some(usize::MAX);
 }
 
 fn followed() -> (Arc<Tailnet>, TestTailnet, watch::Sender<Progress>) {

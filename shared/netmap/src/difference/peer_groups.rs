@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bowline_control_wire::PeerChange;
-use bowline_ids::NodeId;
+use bowline_ids::{NodeId, UserId};
 
 use crate::{
     message::{PeerDifference, compare_shared_facts},
@@ -27,8 +27,45 @@ pub(crate) struct PeerMove {
     pub(crate) now: PeerPlace,
 }
 
-/// The nodes of a group, each with what everybody who sees it is told, if anything.
-pub(crate) type PeerGroup = BTreeMap<NodeId, Option<PeerChange>>;
+/// The nodes of a group.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PeerGroup {
+    /// What everybody who sees a node is told of it, if anything.
+    patches: BTreeMap<NodeId, Option<PeerChange>>,
+    /// The nodes of each user.
+    by_user: BTreeMap<UserId, BTreeSet<NodeId>>,
+}
+
+impl PeerGroup {
+    fn add(&mut self, now: &ShownNode, patch: Option<PeerChange>) {
+        self.patches.insert(now.id, patch);
+        if let Some(user) = now.user() {
+            self.by_user.entry(user).or_default().insert(now.id);
+        }
+    }
+
+    /// Returns all nodes, ascending.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = NodeId> {
+        self.patches.keys().copied()
+    }
+
+    /// Returns what is told of all nodes but one.
+    pub(crate) fn patches_without(&self, id: NodeId) -> impl Iterator<Item = PeerChange> {
+        let others = self.patches.iter().filter(move |(other, _)| **other != id);
+        others.filter_map(|(_, patch)| patch.clone())
+    }
+
+    /// Returns what is told of a user's nodes but one.
+    pub(crate) fn patches_of_user(
+        &self,
+        user: UserId,
+        but: NodeId,
+    ) -> impl Iterator<Item = PeerChange> {
+        let nodes = self.by_user.get(&user).into_iter().flatten();
+        let others = nodes.filter(move |other| **other != but);
+        others.filter_map(|other| self.patches.get(other).cloned().flatten())
+    }
+}
 
 /// The nodes that may look otherwise as peers.
 #[derive(Clone, Debug, Default)]
@@ -56,7 +93,7 @@ impl ChangedPeers {
             before: PeerPlace::of(was),
             now: PeerPlace::of(now),
         };
-        self.groups.entry(moved).or_default().insert(id, patch);
+        self.groups.entry(moved).or_default().add(now, patch);
     }
 
     /// Returns the groups.
@@ -71,8 +108,8 @@ impl ChangedPeers {
 
     /// Returns all of them, in no order.
     pub(crate) fn all(&self) -> impl Iterator<Item = NodeId> {
-        let grouped = self.groups.values().flat_map(BTreeMap::keys);
-        self.alone.iter().chain(grouped).copied()
+        let grouped = self.groups.values().flat_map(PeerGroup::nodes);
+        self.alone.iter().copied().chain(grouped)
     }
 }
 

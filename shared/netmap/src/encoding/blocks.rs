@@ -6,13 +6,14 @@
 //! ```
 //!
 //! A block is the peers with neighbouring numbers as nodes of one class see them; where some are seen only by other
-//! devices of their user, as the nodes of the class that are this user's see them. It is made once and kept until one of
-//! its nodes differs. The block with the session's own node comes in smaller parts. Of these one is made for the session
-//! alone, so that a node is never among its own peers; the others are kept for the block's other nodes.
+//! devices of their user, as the nodes of the class that are this user's see them. It is made once and kept until a node
+//! with one of these numbers differs. The block with the session's own node comes in smaller parts. Of these one is made
+//! for the session alone, so that a node is never among its own peers; the others are kept for the block's other nodes.
+
+mod numbers;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ops::Range,
     sync::Arc,
 };
 
@@ -24,17 +25,15 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use parking_lot::{Mutex, MutexGuard};
 
+use numbers::{BLOCK, BlockNumbers, NumberedPeers};
+
 use super::Dialect;
 use crate::{
     difference::Difference,
     message::{self, Viewer},
-    view::{ClassId, FilterSources, Generation, ShownNode, View},
+    view::{ClassId, FilterSources, Generation, View},
 };
 
-/// How many numbers of nodes are one block.
-const BLOCK: u64 = 128;
-/// How many numbers of nodes are one part of a block.
-const PART: u64 = 16;
 /// How many bytes of blocks are kept for each tailnet.
 const BUDGET: usize = 64 << 20;
 /// About how many bytes a block takes besides what it holds.
@@ -48,9 +47,9 @@ pub struct PeerBlocks(Mutex<BlockTable>);
 struct BlockTable {
     /// The generation at which all that is told of nodes differed last.
     all_since: Generation,
-    /// The generation at which a node of each block differed last, for the blocks that have nodes.
+    /// The generation at which a node of each of the shortest blocks differed last, for those that have nodes.
     since: BTreeMap<u64, Generation>,
-    /// The generation at which a block was last left by its nodes.
+    /// The generation at which one of these blocks was last left by its nodes.
     left_at: Generation,
     /// The generation at which each class came, or what it sees differed last.
     defined: BTreeMap<ClassId, Generation>,
@@ -64,9 +63,7 @@ struct BlockKey {
     class: ClassId,
     /// The user whose devices see each other there, though their class does not see them; `None` in most blocks.
     user: Option<UserId>,
-    number: u64,
-    /// Which part of the block; `None` for the whole.
-    part: Option<u64>,
+    numbers: BlockNumbers,
     compression: Compression,
 }
 
@@ -89,30 +86,30 @@ impl PeerBlocks {
         if changes.everything {
             state.all_since = generation;
         }
-        let blocks: BTreeSet<_> = difference.peers.all().map(block_of).collect();
-        let (here, left): (BTreeSet<_>, BTreeSet<_>) = blocks
-            .into_iter()
-            .partition(|number| has_nodes(view, *number));
+        let short_block = |id| BlockNumbers::around(id, BLOCK);
+        let blocks: BTreeSet<_> = difference.peers.all().map(short_block).collect();
+        let (here, left): (BTreeSet<_>, BTreeSet<_>) =
+            blocks.into_iter().partition(|block| block.has_nodes(view));
         let classes = changes.classes.keys().copied();
         let (defined, gone): (BTreeSet<_>, BTreeSet<_>) =
             classes.partition(|id| view.compiled.classes.contains_key(id));
         state
             .since
-            .extend(here.into_iter().map(|number| (number, generation)));
+            .extend(here.into_iter().map(|block| (block.number(), generation)));
         state
             .defined
             .extend(defined.into_iter().map(|id| (id, generation)));
         if !left.is_empty() {
             state.left_at = generation;
         }
-        for number in &left {
-            state.since.remove(number);
+        for block in &left {
+            state.since.remove(&block.number());
         }
         for id in &gone {
             state.defined.remove(id);
         }
         if !(left.is_empty() && gone.is_empty()) {
-            state.retain(|key, _| !gone.contains(&key.class) && !left.contains(&key.number));
+            state.retain(|key, _| !gone.contains(&key.class) && !left.contains(&key.numbers));
         }
     }
 
@@ -139,33 +136,32 @@ impl PeerBlocks {
         let own_devices = view.devices_of_user(viewer.own.user());
         let seen_as_own: BTreeSet<_> = own_devices
             .filter(|device| viewer.sees_only_as_own(*device))
-            .map(block_of)
             .collect();
-        let mut users = BTreeSet::from([message::owner_id(&viewer.own.node)]);
+        let peers = NumberedPeers::of(viewer);
+        let key = |block: BlockNumbers, numbers| BlockKey {
+            class: viewer.own.class,
+            user: viewer
+                .own
+                .user()
+                .filter(|_| block.has_some_of(&seen_as_own)),
+            numbers,
+            compression: dialect.compression,
+        };
         let mut blocks = Vec::new();
-        for number in block_numbers(view) {
-            let whole = BlockKey {
-                class: viewer.own.class,
-                user: viewer.own.user().filter(|_| seen_as_own.contains(&number)),
-                number,
-                part: None,
-                compression: dialect.compression,
-            };
-            if number != block_of(id) {
-                blocks.push(self.shared_block(viewer, whole)?);
+        for block in peers.blocks() {
+            if !block.contains(id) {
+                blocks.push(self.shared_block(&peers, key(block, block))?);
                 continue;
             }
-            for part in 0..BLOCK / PART {
-                let key = BlockKey {
-                    part: Some(part),
-                    ..whole
-                };
-                blocks.push(match key.numbers().contains(&id.get()) {
-                    true => Arc::new(encode_block(viewer, key)?),
-                    false => self.shared_block(viewer, key)?,
+            for part in block.parts() {
+                let key = key(block, part);
+                blocks.push(match part.contains(id) {
+                    true => Arc::new(encode_block(&peers, key)?),
+                    false => self.shared_block(&peers, key)?,
                 });
             }
         }
+        let mut users = BTreeSet::from([message::owner_id(&viewer.own.node)]);
         blocks.retain(|block| !block.payload.is_empty());
         users.extend(blocks.iter().flat_map(|block| &block.users));
         if blocks.is_empty() {
@@ -178,10 +174,10 @@ impl PeerBlocks {
     /// Returns a block as it was made for another session, or makes it.
     fn shared_block(
         &self,
-        viewer: Viewer<'_>,
+        peers: &NumberedPeers<'_>,
         key: BlockKey,
     ) -> Result<Arc<PeerBlock>, FrameError> {
-        let generation = viewer.at.view.generation;
+        let generation = peers.generation();
         {
             let state = self.state();
             let since = state.changed_at(key);
@@ -190,7 +186,7 @@ impl PeerBlocks {
                 return Ok(Arc::clone(kept));
             }
         }
-        let made = Arc::new(encode_block(viewer, key)?);
+        let made = Arc::new(encode_block(peers, key)?);
         self.state().keep(key, Arc::clone(&made));
         Ok(made)
     }
@@ -203,8 +199,12 @@ impl PeerBlocks {
 impl BlockTable {
     /// Returns since when a block is what it is.
     fn changed_at(&self, key: BlockKey) -> Generation {
-        let since = self.since.get(&key.number).copied();
-        let block = since.unwrap_or(self.left_at);
+        let blocks = key.numbers.short_blocks();
+        let all = usize::try_from(blocks.end - blocks.start).unwrap_or(usize::MAX);
+        let with_nodes = self.since.range(blocks).map(|(_, since)| *since);
+        let is_full = with_nodes.clone().count() == all;
+        let left_at = (!is_full).then_some(self.left_at);
+        let block = with_nodes.chain(left_at).max().unwrap_or_default();
         // A class that the newest view does not have may be asked for from a view before.
         let class = self
             .defined
@@ -234,17 +234,6 @@ impl BlockTable {
     }
 }
 
-impl BlockKey {
-    /// Returns the numbers of its nodes.
-    fn numbers(&self) -> Range<u64> {
-        let first = self.number * BLOCK;
-        match self.part {
-            None => first..first + BLOCK,
-            Some(part) => first + part * PART..first + (part + 1) * PART,
-        }
-    }
-}
-
 impl PeerBlock {
     /// Returns about how many bytes it takes.
     fn estimate_bytes(&self) -> usize {
@@ -261,46 +250,16 @@ fn sees_as_its_class(viewer: Viewer<'_>) -> bool {
         && viewer.at.view.sources == FilterSources::Addresses
 }
 
-/// Returns the number of the block that a node is in.
-const fn block_of(id: NodeId) -> u64 {
-    id.get() / BLOCK
-}
-
-/// Returns the numbers of the blocks that have nodes, ascending.
-fn block_numbers(view: &View) -> impl Iterator<Item = u64> {
-    let first = |number| nodes_in_range(view, number * BLOCK..u64::MAX).next();
-    let first = move |number| first(number).map(|(id, _)| block_of(*id));
-    std::iter::successors(first(0), move |number| first(number + 1))
-}
-
-/// Says whether a block has nodes.
-fn has_nodes(view: &View, number: u64) -> bool {
-    let numbers = number * BLOCK..(number + 1) * BLOCK;
-    nodes_in_range(view, numbers).next().is_some()
-}
-
-/// Returns the nodes with some numbers, ascending.
-fn nodes_in_range(view: &View, numbers: Range<u64>) -> impl Iterator<Item = (&NodeId, &ShownNode)> {
-    // There is no node zero.
-    let first = NodeId::try_from(numbers.start.max(1)).ok();
-    let nodes = first.into_iter();
-    let nodes = nodes.flat_map(|first| view.nodes.range(first..));
-    nodes.take_while(move |(id, _)| id.get() < numbers.end)
-}
-
 /// Encodes the peers of a block.
-fn encode_block(viewer: Viewer<'_>, key: BlockKey) -> Result<PeerBlock, FrameError> {
-    let nodes = nodes_in_range(viewer.at.view, key.numbers());
-    let peers = nodes.filter_map(|(peer, _)| viewer.visible_peer(*peer));
+fn encode_block(peers: &NumberedPeers<'_>, key: BlockKey) -> Result<PeerBlock, FrameError> {
     let mut users = BTreeSet::new();
     let mut json = Vec::new();
-    for peer in peers {
+    for peer in peers.peers(key.numbers) {
         users.insert(message::owner_id(&peer.node));
         if !json.is_empty() {
             json.push(b',');
         }
-        serde_json::to_writer(&mut json, &message::peer_node(viewer, peer))
-            .map_err(std::io::Error::from)?;
+        message::append_peer(peers.viewer, peer, &mut json).map_err(std::io::Error::from)?;
     }
     let payload = if json.is_empty() {
         json
@@ -308,7 +267,7 @@ fn encode_block(viewer: Viewer<'_>, key: BlockKey) -> Result<PeerBlock, FrameErr
         encode_payload(&json, key.compression)?
     };
     Ok(PeerBlock {
-        generation: viewer.at.view.generation,
+        generation: peers.generation(),
         payload,
         users,
     })

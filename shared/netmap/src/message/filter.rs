@@ -101,11 +101,12 @@ fn source_texts(viewer: Viewer<'_>, key: SourceListKey) -> Vec<String> {
     let Some(list) = view.compiled.lists.get(&key) else {
         return Vec::new();
     };
-    let is_written = |element: &&Arc<str>| match view.node_by_address.get(*element) {
-        Some(id) if *id != viewer.own.id => {
-            view.sources == FilterSources::Addresses && view.may_name(element)
+    let is_own = |element: &str| viewer.own.addresses().any(|address| address == element);
+    let is_written = |element: &&Arc<str>| match view.sources {
+        FilterSources::Addresses => view.may_name(element) || is_own(element),
+        FilterSources::Capabilities => {
+            !view.node_by_address.contains_key(*element) || is_own(element)
         }
-        _ => true,
     };
     let mut sources: Vec<_> = list
         .iter()

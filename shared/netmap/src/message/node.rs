@@ -1,5 +1,7 @@
 //! Nodes as a client sees them.
 
+use std::sync::Arc;
+
 use bowline_control_wire::{Base64Bytes, CapMap, CapabilityVersion, Hostinfo, Node, plain_text};
 use bowline_ids::{StableNodeId, StableTailnetId, TailnetId, UserId};
 use bowline_keys::{DiscoPublic, MachinePublic, NodePublic};
@@ -8,7 +10,7 @@ use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 
 use super::{profile::owner_id, viewer::Viewer};
-use crate::{ShownNode, SourceListKey, View};
+use crate::{ShownNode, SourceListKey, View, view::PeerContext};
 
 /// The two routes of an exit node.
 pub(crate) const EXIT_ROUTES: [&str; 2] = ["0.0.0.0/0", "::/0"];
@@ -68,6 +70,27 @@ pub(crate) fn peer_node(viewer: Viewer<'_>, shown: &ShownNode) -> Node {
         expired: node.expired,
         ..common_fields(at.view, shown)
     }
+}
+
+/// Appends a peer as a node is told of it that sees it just as its whole class does. Without routes it looks the same to all of
+/// them, and is encoded once.
+pub(crate) fn append_peer(
+    viewer: Viewer<'_>,
+    shown: &ShownNode,
+    json: &mut Vec<u8>,
+) -> serde_json::Result<()> {
+    if shown.usable_routes().next().is_some() {
+        return serde_json::to_writer(json, &peer_node(viewer, shown));
+    }
+    let view = viewer.at.view;
+    let context = PeerContext {
+        tailnet: Arc::clone(&view.tailnet),
+        settings: view.compiled.settings.get(&shown.settings).cloned(),
+    };
+    let encode = || serde_json::to_vec(&peer_node(viewer, shown));
+    let encoded = shown.encoded.get_or_encode(context, encode)?;
+    json.extend_from_slice(&encoded);
+    Ok(())
 }
 
 /// Returns the capability that stands for a source list: opaque, and seen only where a filter uses it.

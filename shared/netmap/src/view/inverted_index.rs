@@ -58,6 +58,12 @@ impl<K: Ord + Clone, V: Ord + Copy> InvertedIndex<K, V> {
         self.0.get(key).into_iter().flatten().copied()
     }
 
+    /// Returns how many values a key has.
+    #[must_use]
+    pub fn count_values_of(&self, key: &K) -> usize {
+        self.0.get(key).map_or(0, OrdSet::len)
+    }
+
     /// Says whether a key has values.
     #[must_use]
     pub fn contains_key(&self, key: &K) -> bool {

@@ -30,7 +30,16 @@ impl TestHistory {
         let (view, changes) = self.tailnet.replica.publish().expect("something differs");
         let difference = Difference::find(&view, &changes);
         self.history.publish_view(view, Arc::new(difference));
+        self.history.wake_some(usize::MAX);
         changes
+    }
+
+    fn listen(&self, class: u64, user: u64, told: Generation) -> watch::Receiver<GroupWake> {
+        let group = ViewerGroup {
+            class: ClassId(class),
+            user: UserId::try_from(user).ok(),
+        };
+        self.history.listen_to_group(group, told)
     }
 
     fn rename(&mut self, round: usize) -> Arc<ChangeSet> {
@@ -111,10 +120,7 @@ fn only_viewers_of_a_users_nodes_look_again_when_its_name_differs() {
     tailnet.replica.apply_compiled(vec![update]);
     test.publish();
     let told = test.history.view().generation;
-    let (own, other) = (
-        test.history.listen_to_class(ClassId(2), told),
-        test.history.listen_to_class(ClassId(1), told),
-    );
+    let (own, other) = (test.listen(2, 8, told), test.listen(1, 7, told));
     let named = User {
         display_name: "Somebody".to_owned(),
         ..user(8)
@@ -122,4 +128,69 @@ fn only_viewers_of_a_users_nodes_look_again_when_its_name_differs() {
     test.tailnet.identity(Change::User(named));
     test.publish();
     assert!(own.has_changed().expect("open") && !other.has_changed().expect("open"));
+}
+
+/// A history with nodes of a class that sees only devices of one's own: 1 and 2 of user 7, 3 of user 8.
+fn history_of_own_devices() -> TestHistory {
+    let mut test = TestHistory::new();
+    let tailnet = &mut test.tailnet;
+    tailnet.identity(Change::User(user(8)));
+    tailnet.put(Node {
+        user_id: 8,
+        ..node(3)
+    });
+    let mut update = compiled(tailnet.revision, &[1, 2, 3], true);
+    update.classes[0].sees.clear();
+    update.classes[0].sees_own = true;
+    tailnet.replica.apply_compiled(vec![update]);
+    test.publish();
+    test
+}
+
+#[test]
+fn only_a_users_devices_look_again_when_one_of_them_differs_that_nobody_else_sees() {
+    let mut test = history_of_own_devices();
+    let told = test.history.view().generation;
+    let (same, other) = (test.listen(1, 7, told), test.listen(1, 8, told));
+    test.rename(1);
+    assert!(same.has_changed().expect("open") && !other.has_changed().expect("open"));
+}
+
+#[test]
+fn groups_for_which_nobody_listens_are_not_kept() {
+    let test = history_of_own_devices();
+    let told = test.history.view().generation;
+    let stays = test.listen(1, 7, told);
+    for user in 8..1000 {
+        drop(test.listen(1, user, told));
+    }
+    let kept = test.history.lock_recent().wakes.number;
+    assert!(kept <= 4, "{kept}");
+    assert!(!stays.has_changed().expect("open"));
+}
+
+#[test]
+fn sessions_are_woken_a_few_at_a_time_and_older_generations_first() {
+    let mut test = history_of_own_devices();
+    let told = test.history.view().generation;
+    let mut wakes: Vec<_> = (0..3).map(|_| test.listen(1, 7, told)).collect();
+    let other = test.listen(1, 8, told);
+    for id in [1, 3] {
+        let user_id = if id == 3 { 8 } else { 7 };
+        test.tailnet.put(Node {
+            name: "other".to_owned(),
+            user_id,
+            ..node(id)
+        });
+        let (view, changes) = test.tailnet.replica.publish().expect("something differs");
+        let difference = Arc::new(Difference::find(&view, &changes));
+        let looking = test.history.publish_view(view, difference);
+        assert_eq!(looking, if id == 3 { 1 } else { 3 });
+    }
+    assert!(!wakes[0].has_changed().expect("open"));
+    assert!(test.history.wake_some(1), "the other user's are left");
+    assert!(wakes[0].has_changed().expect("open") && !other.has_changed().expect("open"));
+    assert_eq!(wakes[0].borrow_and_update().now, told.next());
+    assert!(!test.history.wake_some(1));
+    assert!(other.has_changed().expect("open"));
 }

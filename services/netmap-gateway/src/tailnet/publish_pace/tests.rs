@@ -70,3 +70,27 @@ async fn hard_state_does_not_wait_for_soft_state() {
     pace.note_change(ChangeKind::Soft, now);
     assert!(pace.next_at().unwrap() <= now);
 }
+
+/// Publishes views of 15,000 sessions, which take so long to be woken; returns the time between the last two.
+fn publish_and_wake(pace: &mut PublishPace, waking: Duration, views: usize) -> Duration {
+    let mut last = Duration::ZERO;
+    for _ in 0..views {
+        pace.note_change(ChangeKind::Soft, pace.published_at);
+        let now = pace.next_at().expect("a change waits");
+        last = now - pace.published_at;
+        pace.note_published(15_000, now);
+        pace.note_woken(now + waking);
+    }
+    last
+}
+
+#[tokio::test(start_paused = true)]
+async fn soft_state_is_published_more_seldom_while_it_takes_long_to_wake_sessions() {
+    let mut pace = PublishPace::new(Instant::now());
+    assert_eq!(publish_and_wake(&mut pace, Duration::ZERO, 20), LONGEST);
+    let some = publish_and_wake(&mut pace, Duration::from_millis(50), 20);
+    assert_eq!(some, Duration::from_millis(50) * TIMES_WAKING);
+    let long = publish_and_wake(&mut pace, Duration::from_secs(1), 20);
+    assert_eq!(long, LONGEST_WHILE_BUSY);
+    assert_eq!(publish_and_wake(&mut pace, Duration::ZERO, 20), LONGEST);
+}

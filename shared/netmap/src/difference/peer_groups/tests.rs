@@ -29,7 +29,7 @@ fn find(happen: impl FnOnce(&mut TestTailnet)) -> Difference {
 fn groups(difference: &Difference) -> Vec<Vec<u64>> {
     let groups = difference.peers.groups().values();
     groups
-        .map(|group| group.keys().map(|id| id.get()).collect())
+        .map(|group| group.nodes().map(|id| id.get()).collect())
         .collect()
 }
 

@@ -24,7 +24,7 @@ impl ViewerComparison<'_> {
         let mut one_by_one = self.peers_to_compare();
         for (moved, group) in self.difference.peers.groups() {
             if !self.add_group(*moved, group, message) {
-                one_by_one.extend(group.keys());
+                one_by_one.extend(group.nodes());
             }
         }
         one_by_one.remove(&self.now.own.id);
@@ -59,15 +59,13 @@ impl ViewerComparison<'_> {
         {
             return false;
         }
-        let seen = |id: &NodeId| match visibility {
-            ClassVisibility::All => *id != now.own.id,
-            ClassVisibility::OwnDevices => now.visible_peer(*id).is_some(),
-            ClassVisibility::None => false,
-        };
-        if visibility != ClassVisibility::None {
-            let told = group.iter().filter(|(id, _)| seen(id));
-            let patches = told.filter_map(|(_, patch)| patch.clone());
-            message.peers_changed_patch.extend(patches);
+        let (told, own) = (&mut message.peers_changed_patch, now.own);
+        match (visibility, own.user()) {
+            (ClassVisibility::All, _) => told.extend(group.patches_without(own.id)),
+            (ClassVisibility::OwnDevices, Some(user)) => {
+                told.extend(group.patches_of_user(user, own.id));
+            }
+            (ClassVisibility::OwnDevices, None) | (ClassVisibility::None, _) => {}
         }
         true
     }

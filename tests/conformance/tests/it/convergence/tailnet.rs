@@ -1,14 +1,11 @@
 //! A tailnet that changes, from its owners to its clients.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use bowline_control_wire::{CapabilityVersion, Compression, DerpMap, decode_frame};
 use bowline_netmap::{
-    ChangeSet, ClassId, Delta, Dialect, Difference, FilterSources, PeerBlocks, Replica, View,
-    build_delta, build_full, fixture::node_id, lost_peers,
+    ChangeSet, ConcernedNodes, Delta, Dialect, Difference, FilterSources, PeerBlocks, Replica,
+    View, ViewerGroup, build_delta, build_full, fixture::node_id, lost_peers,
 };
 use bowline_policy::{Compiler, DocumentContext, Policy};
 use bowline_policy_compiler::{inventory, message};
@@ -36,10 +33,10 @@ pub(super) struct TestTailnet {
     replica: Replica,
     pub(super) view: Arc<View>,
     changes: ChangeSet,
-    /// The classes whose clients look again, `None` for all.
-    woken: Option<BTreeSet<ClassId>>,
-    /// The class of each client when it looked last.
-    classes: BTreeMap<u64, ClassId>,
+    /// The nodes that look again, `None` for all.
+    woken: Option<Vec<ConcernedNodes>>,
+    /// The group of each client when it looked last.
+    groups: BTreeMap<u64, ViewerGroup>,
     /// Parts of first messages, kept all the time.
     blocks: PeerBlocks,
     revisions: (u64, u64),
@@ -89,8 +86,8 @@ impl TestTailnet {
             replica,
             view,
             changes: ChangeSet::default(),
-            woken: Some(BTreeSet::new()),
-            classes: BTreeMap::new(),
+            woken: Some(Vec::new()),
+            groups: BTreeMap::new(),
             blocks,
             revisions: (1, 1),
             tailnet,
@@ -199,8 +196,8 @@ impl TestTailnet {
             self.blocks.note_difference(&view, &difference);
             self.view = view;
             self.changes.extend(&changes);
-            self.woken = match (self.woken.take(), difference.concerned_classes(&self.view)) {
-                (Some(woken), Some(more)) => Some(woken.union(&more).copied().collect()),
+            self.woken = match (self.woken.take(), difference.concerned_nodes(&self.view)) {
+                (Some(woken), Some(more)) => Some([woken, vec![more]].concat()),
                 _ => None,
             };
         }
@@ -250,15 +247,18 @@ impl TestTailnet {
         self.replica.apply_compiled(update);
     }
 
-    /// Every client whose class was woken is sent what differs, or everything on the stream it has; those whose stream ended
+    /// Every client whose group was woken is sent what differs, or everything on the stream it has; those whose stream ended
     /// are gone, new ones are told everything.
     fn look(&mut self) {
         let changes = Arc::new(std::mem::take(&mut self.changes));
         let difference = Difference::find(&self.view, &changes);
         self.compare_shared_deltas(&difference);
-        let woken = self.woken.replace(BTreeSet::new());
-        let is_woken = |class: &ClassId| woken.as_ref().is_none_or(|woken| woken.contains(class));
-        let looking = self.classes.iter().filter(|(_, class)| is_woken(class));
+        let woken = self.woken.replace(Vec::new());
+        let is_woken = |group: &ViewerGroup| {
+            let concerned = woken.as_deref();
+            concerned.is_none_or(|all| all.iter().any(|nodes| nodes.contains(group)))
+        };
+        let looking = self.groups.iter().filter(|(_, group)| is_woken(group));
         let looking: Vec<_> = looking.map(|(id, _)| *id).collect();
         for id in looking {
             match build_delta(&self.view, &difference, node_id(id), DateTime::UNIX_EPOCH) {
@@ -288,7 +288,9 @@ impl TestTailnet {
             }
         }
         let shown = self.view.nodes.iter();
-        self.classes = shown.map(|(id, shown)| (id.get(), shown.class)).collect();
+        self.groups = shown
+            .map(|(id, shown)| (id.get(), ViewerGroup::of(shown)))
+            .collect();
     }
 
     /// Returns what a client was told late of, if anything, in words.
@@ -320,7 +322,7 @@ impl TestTailnet {
     /// Sessions that share a delta with their class are told the same.
     fn compare_shared_deltas(&self, difference: &Difference) {
         let mut told = BTreeMap::new();
-        for (id, class) in &self.classes {
+        for (id, ViewerGroup { class, .. }) in &self.groups {
             let shown = self.view.nodes.get(&node_id(*id));
             let Some(shown) = shown.filter(|shown| shown.offered && shown.class == *class) else {
                 continue;
