@@ -14,7 +14,7 @@ use super::lane::Job;
 use super::mutation::Mutation;
 use super::{Head, LogState, origin};
 use crate::{
-    AuditEntry, DatabaseError, audit,
+    AuditEntry, Database, DatabaseError, audit,
     statements::{insert_sql, split_rows},
     to_micros,
 };
@@ -78,10 +78,11 @@ async fn commit_jobs(
         });
     };
     let mut transaction = log.database.begin_write().await?;
+    let locked = Counter::lock(&log.database, &mut transaction, tailnet).await?;
     let mut appends = Appends::default();
-    appends.lock_counter(&mut transaction, tailnet).await?;
+    appends.counters.insert(tailnet, locked.counter);
     let mut mutation = Mutation {
-        now: log.database.now_on(&mut transaction).await?,
+        now: locked.now,
         transaction,
         tailnet,
         revision: Revision::ZERO,
@@ -102,7 +103,7 @@ async fn commit_jobs(
         job.actor().clone_into(&mut mutation.actor);
         mutation.source = job.source();
         mutation.revision = appends
-            .lock_counter(&mut mutation.transaction, job.tailnet())
+            .lock_counter(&log.database, &mut mutation.transaction, job.tailnet())
             .await?;
         any_succeeded |= run_in_savepoint(&mut mutation, job.as_mut()).await?;
         revisions.push(appends.place_entries(&mut mutation, job.trace()));
@@ -160,12 +161,16 @@ impl Appends {
     /// Locks a tailnet's counter, unless it is; returns the revision so far.
     async fn lock_counter(
         &mut self,
+        database: &Database,
         connection: &mut AnyConnection,
         tailnet: TailnetId,
     ) -> Result<Revision, DatabaseError> {
         let counter = match self.counters.entry(tailnet) {
             Entry::Occupied(place) => place.into_mut(),
-            Entry::Vacant(place) => place.insert(Counter::lock(connection, tailnet).await?),
+            Entry::Vacant(place) => {
+                let locked = Counter::lock(database, connection, tailnet).await?;
+                place.insert(locked.counter)
+            }
         };
         Ok(counter.revision)
     }

@@ -1,11 +1,12 @@
 //! The counter row of a tailnet: its lock, and how far its log has come.
 
 use bowline_ids::{Revision, TailnetId};
+use chrono::{DateTime, Utc};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Row};
 
 use crate::{
-    DatabaseError,
+    Database, DatabaseError,
     audit::{self, AuditHead},
 };
 
@@ -31,23 +32,36 @@ pub(super) struct Counter {
     pub(super) audit: AuditHead,
 }
 
+/// A counter row that is locked, and the time since when.
+pub(super) struct LockedCounter {
+    pub(super) counter: Counter,
+    pub(super) now: DateTime<Utc>,
+}
+
 impl Counter {
     /// Locks the row until the transaction ends, making it when missing.
     pub(super) async fn lock(
+        database: &Database,
         connection: &mut AnyConnection,
         tailnet: TailnetId,
-    ) -> Result<Self, DatabaseError> {
-        let row = sqlx::query(
+    ) -> Result<LockedCounter, DatabaseError> {
+        // What is returned is computed once the row is locked, the time too: so the times of commits are in their order.
+        let sql = format!(
             "INSERT INTO heads (tailnet_id, revision, soft_revision, audit_sequence, audit_hash)
              SELECT $1, COALESCE(MAX(base), 0), COALESCE(MAX(base), 0), 0, $2 FROM epochs WHERE true
              ON CONFLICT (tailnet_id) DO UPDATE SET tailnet_id = excluded.tailnet_id
-             RETURNING revision, soft_revision, audit_sequence, audit_hash",
-        )
-        .bind(i64::from(tailnet))
-        .bind(audit::ORIGIN.to_vec())
-        .fetch_one(connection)
-        .await?;
-        Self::from_row(tailnet, &row)
+             RETURNING revision, soft_revision, audit_sequence, audit_hash, {}",
+            database.time_sql()
+        );
+        let row = sqlx::query(AssertSqlSafe(sql))
+            .bind(i64::from(tailnet))
+            .bind(audit::ORIGIN.to_vec())
+            .fetch_one(connection)
+            .await?;
+        Ok(LockedCounter {
+            counter: Self::from_row(tailnet, &row)?,
+            now: database.read_time(row.try_get(4)?)?,
+        })
     }
 
     /// Reads the row without a lock; zeros when missing.

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use sqlx::{AnyConnection, Row};
 
 use super::{Head, LogState, head::Counter};
-use crate::{DatabaseError, WriteTransaction, audit};
+use crate::{Database, DatabaseError, WriteTransaction, audit};
 
 /// One transaction of soft state, of several tailnets when their reports came together.
 ///
@@ -16,6 +16,7 @@ use crate::{DatabaseError, WriteTransaction, audit};
 /// than its own. To keep two batches from blocking each other, tailnets are taken in ascending order.
 #[derive(Debug)]
 pub struct SoftBatch {
+    database: Database,
     write: WriteTransaction,
     heads: BTreeMap<TailnetId, Head>,
 }
@@ -39,7 +40,7 @@ impl SoftBatch {
     /// [`DatabaseError`] when the database can not answer.
     pub async fn lock_tailnet(&mut self, tailnet: TailnetId) -> Result<(), DatabaseError> {
         if !self.heads.contains_key(&tailnet) {
-            Counter::lock(self.write.connection(), tailnet).await?;
+            Counter::lock(&self.database, self.write.connection(), tailnet).await?;
         }
         Ok(())
     }
@@ -82,6 +83,7 @@ where
 {
     let write = WriteTransaction::begin(&log.database).await?;
     let mut batch = SoftBatch {
+        database: log.database.clone(),
         write,
         heads: BTreeMap::new(),
     };

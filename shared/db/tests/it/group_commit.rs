@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bowline_db::{AuditVerdict, Changes, DatabaseError};
+use bowline_db::{AuditVerdict, Changes, DatabaseError, SqlDialect};
 use bowline_ids::Revision;
 use bowline_test_servers::{TestDatabase, on_both};
 use futures_util::future::join_all;
@@ -21,6 +21,7 @@ on_both!(TestLog::open =>
     mutations_that_wait_share_a_commit,
     one_failure_does_not_touch_its_neighbours,
     replicas_take_turns,
+    time_of_a_mutation_is_not_before_the_end_of_the_one_before,
 );
 
 /// Holds the lane of a tailnet until told; returns once it is held.
@@ -271,4 +272,51 @@ async fn replicas_take_turns(fixture: TestLog) {
         .collect();
     revisions.sort_unstable();
     assert!(revisions.into_iter().eq(1..=40));
+}
+
+/// Waits until a mutation waits for the counter lock of another replica.
+async fn wait_for_waiting_lock(fixture: &TestLog) {
+    if fixture.database().dialect() == SqlDialect::Sqlite {
+        return;
+    }
+    let sql = "SELECT COUNT(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE 'INSERT INTO heads%'";
+    let count = || sqlx::query_scalar::<_, i64>(sql).fetch_one(fixture.database().reader());
+    while count().await.unwrap() == 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn time_of_a_mutation_is_not_before_the_end_of_the_one_before(fixture: TestLog) {
+    let replicas = [
+        fixture.second_replica().await,
+        fixture.second_replica().await,
+    ];
+    let [first, second] = replicas;
+    add(&first, tailnet(1), "a").await.unwrap();
+    let (go, held) = (Arc::new(Notify::new()), Arc::new(Barrier::new(2)));
+    let (wait, arrive) = (go.clone(), held.clone());
+    let before = tokio::spawn(async move {
+        let database = first.database().clone();
+        let work = first.mutate(tailnet(1), "t", move |_| {
+            Box::pin(async move {
+                arrive.wait().await;
+                wait.notified().await;
+                database.now().await
+            })
+        });
+        work.await.unwrap().0
+    });
+    held.wait().await;
+    let behind = tokio::spawn(async move {
+        let work = second.mutate(tailnet(1), "t", |mutation| {
+            let now = mutation.now();
+            Box::pin(async move { Ok::<_, DatabaseError>(now) })
+        });
+        work.await.unwrap().0
+    });
+    wait_for_waiting_lock(&fixture).await;
+    go.notify_one();
+    let (ended_at, began_at) = (before.await.unwrap(), behind.await.unwrap());
+    assert!(ended_at <= began_at, "{ended_at} {began_at}");
 }
