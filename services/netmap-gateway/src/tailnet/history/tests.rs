@@ -194,3 +194,24 @@ fn sessions_are_woken_a_few_at_a_time_and_older_generations_first() {
     assert!(!test.history.wake_some(1));
     assert!(other.has_changed().expect("open"));
 }
+
+#[test]
+fn users_devices_of_other_classes_look_again_too() {
+    let mut test = history_of_own_devices();
+    let tailnet = &mut test.tailnet;
+    let mut update = compiled(tailnet.revision, &[1, 2, 3], true);
+    update.classes[0].sees.clear();
+    update.classes[0].sees_own = true;
+    let apart = Class {
+        id: 2,
+        ..update.classes[0].clone()
+    };
+    update.classes.push(apart);
+    update.memberships[1].class_id = 2;
+    tailnet.replica.apply_compiled(vec![update]);
+    test.publish();
+    let told = test.history.view().generation;
+    let (same, other) = (test.listen(1, 7, told), test.listen(1, 8, told));
+    test.rename(1);
+    assert!(same.has_changed().expect("open") && !other.has_changed().expect("open"));
+}
