@@ -7,12 +7,10 @@
 //! So the next piece does not wait until a task has run that asks for it: where thousands of tasks wait, that takes a while.
 
 use std::{
-    any::Any,
-    collections::VecDeque,
     num::NonZero,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    sync::LazyLock,
-    thread::available_parallelism,
+    sync::{Arc, LazyLock, mpsc},
+    thread::{self, available_parallelism},
 };
 
 use bowline_control_wire::FrameError;
@@ -20,16 +18,9 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 /// The work of this process.
-static QUEUE: LazyLock<Mutex<WorkQueue>> = LazyLock::new(Mutex::default);
+static QUEUE: LazyLock<mpsc::Sender<Work>> = LazyLock::new(start_threads);
 
 type Work = Box<dyn FnOnce() + Send>;
-
-#[derive(Default)]
-struct WorkQueue {
-    waiting: VecDeque<Work>,
-    /// How many threads work.
-    threads: usize,
-}
 
 /// Returns how many processors such work may keep busy: all but one, which is left for answers.
 pub fn busy_processors() -> usize {
@@ -41,46 +32,45 @@ pub fn busy_processors() -> usize {
 ///
 /// # Errors
 ///
-/// The error of the work, or that the process ends.
+/// The error of the work, or that there is no thread for it.
 pub async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, FrameError> + Send + 'static,
 ) -> Result<T, FrameError> {
     let (sender, done) = oneshot::channel();
-    enqueue(Box::new(move || {
+    let work: Work = Box::new(move || {
         if !sender.is_closed() {
             // If the caller has gone meanwhile, nobody wants it.
             drop(sender.send(catch_unwind(AssertUnwindSafe(work))));
         }
-    }));
+    });
+    // Work that nobody takes is dropped, and its caller hears that below.
+    drop(QUEUE.send(work));
     match done.await {
         Ok(Ok(done)) => done,
-        Ok(Err(panic)) => resume_unwind(panic as Box<dyn Any + Send>),
-        Err(_) => Err(std::io::Error::other("the process ends").into()),
+        Ok(Err(panic)) => resume_unwind(panic),
+        Err(_) => Err(std::io::Error::other("no thread can be started for it").into()),
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "each piece of work is short, and there is a bounded number of threads"
-)]
-fn enqueue(work: Work) {
-    let mut queue = QUEUE.lock();
-    queue.waiting.push_back(work);
-    if queue.threads < busy_processors() {
-        queue.threads += 1;
-        drop(queue);
-        tokio::task::spawn_blocking(work_until_empty);
+/// Starts the threads. They belong to no runtime, so that none of them ends before the process does.
+fn start_threads() -> mpsc::Sender<Work> {
+    let (sender, queue) = mpsc::channel::<Work>();
+    let queue = Arc::new(Mutex::new(queue));
+    for _ in 0..busy_processors() {
+        let queue = Arc::clone(&queue);
+        let started = thread::Builder::new()
+            .name("busy".to_owned())
+            .spawn(move || {
+                loop {
+                    // The lock is given back before the work begins.
+                    let next = queue.lock().recv();
+                    let Ok(work) = next else { return };
+                    work();
+                }
+            });
+        if let Err(error) = started {
+            tracing::error!(%error, "a thread that makes first messages can not be started");
+        }
     }
-}
-
-fn work_until_empty() {
-    loop {
-        let mut queue = QUEUE.lock();
-        let Some(work) = queue.waiting.pop_front() else {
-            queue.threads -= 1;
-            return;
-        };
-        drop(queue);
-        work();
-    }
+    sender
 }

@@ -5,7 +5,7 @@ use bowline_netmap::{
 use bowline_proto::{
     identity::v1::{User, identity_change::Change},
     key_registry::v1::Node,
-    policy::v1::Class,
+    policy::v1::{Class, CompiledUpdate},
 };
 
 use super::*;
@@ -139,12 +139,18 @@ fn history_of_own_devices() -> TestHistory {
         user_id: 8,
         ..node(3)
     });
-    let mut update = compiled(tailnet.revision, &[1, 2, 3], true);
-    update.classes[0].sees.clear();
-    update.classes[0].sees_own = true;
+    let update = own_devices_policy(tailnet);
     tailnet.replica.apply_compiled(vec![update]);
     test.publish();
     test
+}
+
+/// A policy by which three nodes of one class see devices of their user alone.
+fn own_devices_policy(tailnet: &TestTailnet) -> CompiledUpdate {
+    let mut update = compiled(tailnet.revision, &[1, 2, 3], true);
+    update.classes[0].sees.clear();
+    update.classes[0].sees_own = true;
+    update
 }
 
 #[test]
@@ -199,9 +205,7 @@ fn sessions_are_woken_a_few_at_a_time_and_older_generations_first() {
 fn users_devices_of_other_classes_look_again_too() {
     let mut test = history_of_own_devices();
     let tailnet = &mut test.tailnet;
-    let mut update = compiled(tailnet.revision, &[1, 2, 3], true);
-    update.classes[0].sees.clear();
-    update.classes[0].sees_own = true;
+    let mut update = own_devices_policy(tailnet);
     let apart = Class {
         id: 2,
         ..update.classes[0].clone()
