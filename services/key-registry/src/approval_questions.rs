@@ -5,9 +5,10 @@
 //! this: takes a question ─▶ identity asks the outside system ─▶ approved, denied, or left to an administrator; audited
 //! ```
 //!
-//! A registration waits for none of this. What a crash interrupts is asked again; identity can be away for a while.
+//! A registration waits for none of this: the replica that commits it wakes its own loop. What a crash interrupts is found by the
+//! next slow look of any replica and asked again; identity can be away for a while.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bowline_clock::random_bytes;
 use bowline_db::{ChangeLog, Mutation};
@@ -18,7 +19,11 @@ use bowline_proto::{
 use bowline_service_kit::{Caller, ServiceName};
 use chrono::TimeDelta;
 use serde_json::json;
-use tokio::task::JoinSet;
+use tokio::{
+    sync::Notify,
+    task::{JoinError, JoinSet},
+    time::MissedTickBehavior,
+};
 
 use crate::{
     actors::REGISTRY_ACTOR,
@@ -30,8 +35,8 @@ use crate::{
     store::{TailnetNode, approval_questions, nodes},
 };
 
-/// How often it is looked for questions.
-const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// How often it is looked for questions that nobody was woken for.
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 /// How many a replica asks at once, and how many of one tailnet.
 const MOST_AT_ONCE: usize = 64;
 const MOST_OF_TAILNET: usize = 4;
@@ -42,15 +47,21 @@ const CLAIM: TimeDelta = TimeDelta::seconds(45);
 /// How often it is asked where nobody says what became of it.
 const MOST_ATTEMPTS: i64 = 20;
 
-/// Writes the question about a node that waits, if the key policy names somebody to ask.
+/// Says whether the key policy names somebody to ask about a node, which waits.
+pub(crate) fn is_asked_about(policy: Option<&KeyPolicy>, node: &Node) -> bool {
+    let names_webhook = policy.is_some_and(|policy| policy.approval_webhook.is_some());
+    names_webhook && !node.approved && !node.denied
+}
+
+/// Writes the question about a node that waits, if the key policy names somebody to ask. Whoever commits it calls
+/// [`ApprovalQuestions::wake`].
 pub(crate) async fn ask_if_waiting(
     mutation: &mut Mutation,
     policy: Option<&KeyPolicy>,
     request: &RegisterRequest,
     node: &Node,
 ) -> Result<(), RegistryError> {
-    let is_asked = policy.is_some_and(|policy| policy.approval_webhook.is_some());
-    if !is_asked || node.approved || node.denied {
+    if !is_asked_about(policy, node) {
         return Ok(());
     }
     let question = AskApprovalRequest {
@@ -72,14 +83,65 @@ pub struct ApprovalQuestions {
     log: ChangeLog,
     services: AskedServices,
     nodes: Nodes,
+    /// Wakes the loop that asks: a question was written.
+    written: Arc<Notify>,
+    look_interval: Duration,
 }
 
-/// Says whether a question may be asked beside those that are.
-fn has_room(busy: &BTreeMap<u64, u64>, of: TailnetNode) -> bool {
-    let of_tailnet = busy.values().filter(|one| **one == of.tailnet_id);
-    busy.len() < MOST_AT_ONCE
-        && !busy.contains_key(&of.node_id)
-        && of_tailnet.count() < MOST_OF_TAILNET
+/// The questions that are being asked.
+#[derive(Default)]
+struct AskingTasks {
+    tasks: JoinSet<(TailnetNode, Result<(), RegistryError>)>,
+    /// The nodes that are asked about, with their tailnets.
+    busy: BTreeMap<u64, u64>,
+}
+
+impl AskingTasks {
+    /// Says whether a question may be asked beside those that are.
+    fn has_room(&self, of: TailnetNode) -> bool {
+        let of_tailnet = self.busy.values().filter(|one| **one == of.tailnet_id);
+        self.busy.len() < MOST_AT_ONCE
+            && !self.busy.contains_key(&of.node_id)
+            && of_tailnet.count() < MOST_OF_TAILNET
+    }
+
+    fn ask(&mut self, questions: &ApprovalQuestions, of: TailnetNode) {
+        self.busy.insert(of.node_id, of.tailnet_id);
+        let questions = questions.clone();
+        self.tasks
+            .spawn(async move { (of, questions.settle_question(of).await) });
+    }
+
+    /// Waits until a question has left its place; says whether the place is for another now.
+    async fn next_end(&mut self) -> bool {
+        match self.tasks.join_next().await {
+            Some(ended) => self.note_end(ended),
+            None => std::future::pending().await,
+        }
+    }
+
+    fn note_end(
+        &mut self,
+        ended: Result<(TailnetNode, Result<(), RegistryError>), JoinError>,
+    ) -> bool {
+        match ended {
+            Ok((of, settled)) => {
+                self.busy.remove(&of.node_id);
+                if let Err(error) = &settled {
+                    let node = of.node_id;
+                    tracing::warn!(node, %error, "the outside system is asked later");
+                }
+                // Behind one that fails others would, such as while identity is away.
+                settled.is_ok()
+            }
+            // Which it was is not known. A question is taken once all the same.
+            Err(error) => {
+                tracing::error!(%error, "asking about a machine has failed");
+                self.busy.clear();
+                false
+            }
+        }
+    }
 }
 
 impl ApprovalQuestions {
@@ -88,43 +150,40 @@ impl ApprovalQuestions {
             log,
             services,
             nodes,
+            written: Arc::default(),
+            look_interval: LOOK_INTERVAL,
         }
+    }
+
+    /// Has a question asked now that was committed.
+    pub(crate) fn wake(&self) {
+        self.written.notify_one();
     }
 
     /// Asks until the process ends.
     pub(crate) async fn run(self) {
-        // The nodes that are asked about, with their tailnets.
-        let (mut asking, mut busy) = (JoinSet::new(), BTreeMap::<u64, u64>::new());
+        let mut asking = AskingTasks::default();
+        let mut looks = tokio::time::interval(self.look_interval);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::time::sleep(LOOK_INTERVAL).await;
-            while let Some(done) = asking.try_join_next() {
-                match done {
-                    Ok(node) => drop(busy.remove(&node)),
-                    // Which it was is not known. A question is taken once all the same.
-                    Err(error) => {
-                        tracing::error!(%error, "asking about a machine has failed");
-                        busy.clear();
+            let is_due = tokio::select! {
+                () = self.written.notified() => true,
+                has_room = asking.next_end() => has_room,
+                _ = looks.tick() => true,
+            };
+            if !is_due {
+                continue;
+            }
+            match self.list_due().await {
+                Ok(due) => {
+                    for of in due {
+                        if asking.has_room(of) {
+                            asking.ask(&self, of);
+                        }
                     }
                 }
-            }
-            let due = match self.list_due().await {
-                Ok(due) => due,
                 Err(error) => {
                     tracing::warn!(%error, "it is not known which machines to ask about");
-                    continue;
-                }
-            };
-            for of in due {
-                if has_room(&busy, of) {
-                    busy.insert(of.node_id, of.tailnet_id);
-                    let questions = self.clone();
-                    asking.spawn(async move {
-                        if let Err(error) = questions.settle_question(of).await {
-                            let node = of.node_id;
-                            tracing::warn!(node, %error, "the outside system is asked later");
-                        }
-                        of.node_id
-                    });
                 }
             }
         }

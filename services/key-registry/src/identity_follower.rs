@@ -4,6 +4,8 @@
 //! deleted, the nodes that belong to the user are deleted too, tagged ones excepted; with a tailnet go all its nodes. When a
 //! user is merged into another, its nodes and keys are the other's.
 
+mod first_nodes;
+
 use std::{
     collections::{BTreeSet, VecDeque},
     time::Duration,
@@ -28,9 +30,10 @@ use crate::{
     rotations::{self, HeardRules},
     store::{adoptions, barred_users, nodes, soft_states::SoftRow},
 };
+use first_nodes::FirstNodes;
 
-/// How often tailnets that have their first node are looked for.
-const POLL_INTERVAL: Duration = Duration::from_secs(2);
+/// How often tailnets that have their first node are looked for, in case a hint of one was lost.
+const POLL_INTERVAL: Duration = Duration::from_secs(10);
 /// A registration may have asked for its user just before the user was deleted. It is over after this time at the latest;
 /// then the user's nodes are looked for once more.
 const REGISTRATION_TIMEOUT: Duration = Duration::from_secs(30);
@@ -57,25 +60,22 @@ impl IdentityFollower {
             bus,
             tasks,
         );
-        tasks.spawn_background("follow-users", self.follow_tailnets(feed, tasks.clone()));
+        let first_nodes = FirstNodes::new(self.log.database().clone(), bus, POLL_INTERVAL);
+        let following = self.follow_tailnets(feed, first_nodes, tasks.clone());
+        tasks.spawn_background("follow-users", following);
     }
 
-    async fn follow_tailnets(self, feed: Feed<IdentityLog>, tasks: Tasks) {
-        let mut followed = BTreeSet::new();
+    async fn follow_tailnets(
+        self,
+        feed: Feed<IdentityLog>,
+        mut first_nodes: FirstNodes,
+        tasks: Tasks,
+    ) {
         loop {
-            match nodes::list_tailnets(self.log.database().reader()).await {
-                Ok(found) => {
-                    let tailnets = found
-                        .into_iter()
-                        .filter_map(|id| TailnetId::try_from(id).ok());
-                    for tailnet in tailnets.filter(|tailnet| followed.insert(*tailnet)) {
-                        let following = self.clone().follow_tailnet(feed.clone(), tailnet);
-                        tasks.spawn_background("follow-users-of", following);
-                    }
-                }
-                Err(error) => tracing::debug!(%error, "tailnets with nodes can not be listed yet"),
+            for tailnet in first_nodes.next_tailnets().await {
+                let following = self.clone().follow_tailnet(feed.clone(), tailnet);
+                tasks.spawn_background("follow-users-of", following);
             }
-            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 

@@ -36,6 +36,7 @@ use bowline_proto::{
 
 use crate::{
     adoption::Adoption,
+    approval_questions::{self, ApprovalQuestions},
     asked_services::AskedServices,
     attributes::POSTURE_LEVEL,
     domain::{self, address_pool::AddressPool, pre_auth_key, self_report, tags},
@@ -62,6 +63,7 @@ pub struct Registration {
     log: ChangeLog,
     services: AskedServices,
     questions: SharedQuestions,
+    approval_questions: ApprovalQuestions,
     credentials: Credentials,
     bound_keys: BoundKeys,
     foreign_keys: Arc<ForeignKeyAudits>,
@@ -77,12 +79,18 @@ enum Attempt {
 }
 
 impl Registration {
-    pub(crate) fn new(log: ChangeLog, services: AskedServices, adoption: Adoption) -> Self {
+    pub(crate) fn new(
+        log: ChangeLog,
+        services: AskedServices,
+        adoption: Adoption,
+        approval_questions: ApprovalQuestions,
+    ) -> Self {
         let foreign_keys = Arc::new(ForeignKeyAudits::new(log.clone()));
         let questions = SharedQuestions::new(services.clone());
         Self {
             credentials: Credentials::new(log.clone(), services.clone(), questions.clone()),
             questions,
+            approval_questions,
             bound_keys: BoundKeys::new(
                 log.clone(),
                 services.clone(),
@@ -213,6 +221,11 @@ impl Registration {
         };
         let credential = bind_request.credential.clone();
         let outcome = bind::bind_key(&self.log, bind_request).await?;
+        if let BindOutcome::Node(node, _) = &outcome
+            && approval_questions::is_asked_about(credential.tailnet.key_policy.as_ref(), node)
+        {
+            self.approval_questions.wake();
+        }
         self.answer_bound(outcome, &credential).await
     }
 

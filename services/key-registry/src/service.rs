@@ -157,7 +157,7 @@ impl KeyRegistry {
         let revocations = Revocations::new(log.clone(), progress.clone());
         let nodes = Nodes::new(log.clone(), services.clone(), adoption.clone(), revocations);
         let questions = ApprovalQuestions::new(log.clone(), services.clone(), nodes.clone());
-        tasks.spawn_background("ask-approvals", questions.run());
+        tasks.spawn_background("ask-approvals", questions.clone().run());
         let reports = Reports::new(log.clone(), adoption.clone(), config.offline_grace());
         let leases = Leases::new(log.clone(), progress);
         let changes = RegistryChangesReader::new(log.clone());
@@ -165,7 +165,7 @@ impl KeyRegistry {
         Self {
             answers: AnswerKeeper::start(database.clone(), tasks),
             database,
-            registration: Registration::new(log.clone(), services.clone(), adoption),
+            registration: Registration::new(log.clone(), services.clone(), adoption, questions),
             pre_auth_keys: PreAuthKeys::new(log.clone(), services),
             audit: AuditRpcs::new(
                 log,

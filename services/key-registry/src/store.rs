@@ -22,6 +22,7 @@ pub mod registrants;
 pub mod retired_keys;
 pub mod rotation_rules;
 pub mod soft_states;
+pub mod tailnets;
 
 use bowline_db::DatabaseError;
 use bowline_proto::key_registry::v1::Node;

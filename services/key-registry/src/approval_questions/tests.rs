@@ -7,6 +7,7 @@ use super::*;
 use crate::sweeper::tests::{TAILNET, TestRegistry, node};
 
 on_both!(TestRegistry::start =>
+    committed_question_is_asked_at_once_and_another_when_one_is_settled,
     answer_changes_nothing_that_an_administrator_has_decided_meanwhile,
     question_that_nobody_answers_is_asked_again_and_given_up_in_the_end,
 );
@@ -23,6 +24,35 @@ async fn ask(registry: &TestRegistry, node: Node) {
         })
     });
     asking.await.unwrap();
+}
+
+async fn committed_question_is_asked_at_once_and_another_when_one_is_settled(
+    registry: TestRegistry,
+) {
+    let mut questions = registry.questions();
+    questions.look_interval = Duration::from_secs(3600);
+    #[expect(clippy::disallowed_methods, reason = "the test ends it")]
+    let asking = tokio::spawn(questions.clone().run());
+    // More at last than are asked at once. An administrator has decided on them meanwhile: asking is forgetting them.
+    for ids in [1..=1, 2..=1 + 2 * MOST_OF_TAILNET as u64] {
+        for id in ids {
+            registry.put(node(id)).await;
+            let waiting = Node {
+                approved: false,
+                ..node(id)
+            };
+            ask(&registry, waiting).await;
+        }
+        questions.wake();
+        let all_settled = async {
+            while registry.count_rows("approval_questions").await > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let waiting = tokio::time::timeout(Duration::from_secs(30), all_settled);
+        waiting.await.expect("nobody waits for the next look");
+    }
+    asking.abort();
 }
 
 async fn question_that_nobody_answers_is_asked_again_and_given_up_in_the_end(

@@ -212,17 +212,6 @@ pub async fn all_of_machine<'e>(
     decode_bodies("nodes", &query.fetch_all(on).await?)
 }
 
-/// Returns the tailnets that have nodes.
-pub async fn list_tailnets<'e>(
-    on: impl Executor<'e, Database = Any>,
-) -> Result<Vec<u64>, DatabaseError> {
-    let rows = sqlx::query("SELECT DISTINCT tailnet_id FROM nodes ORDER BY tailnet_id");
-    let rows = rows.fetch_all(on).await?;
-    rows.iter()
-        .map(|row| Ok(row.try_get::<i64, _>(0)?.cast_unsigned()))
-        .collect()
-}
-
 /// Returns the users who have nodes in a tailnet, tagged ones included.
 pub async fn list_owners(
     on: &mut AnyConnection,

@@ -107,7 +107,7 @@ impl TestRegistry {
     /// Returns what machines call.
     pub(crate) fn registration(&self) -> Registration {
         let (services, adoption) = (self.services.clone(), self.adoption.clone());
-        Registration::new(self.log.clone(), services, adoption)
+        Registration::new(self.log.clone(), services, adoption, self.questions())
     }
 
     /// Returns how many rows a table has.
