@@ -325,6 +325,9 @@ impl Registration {
         let user_id = credential.user.as_ref().map_or(0, |user| user.id);
         let counted = self.memory.count_nodes(&self.log, tailnet, user_id).await?;
         let pool = AddressPool::parse(&credential.tailnet.ipv4_pool, &credential.tailnet.ipv6_pool);
+        let wanted = judgement.ipv4_pools.iter();
+        let wanted: Vec<_> = wanted.filter_map(|pool| pool.parse().ok()).collect();
+        let (memory, name) = (Arc::clone(&self.memory), &host.hostname);
         let tagged_by = match (has_key_tags, tags.is_empty()) {
             (true, _) => TaggedBy::PreAuthKey,
             (false, false) => TaggedBy::User,
@@ -338,9 +341,10 @@ impl Registration {
             tagged_by,
             judgement,
             signature: KeySignature::default(),
-            guess: self.memory.guess(tailnet.get(), pool, &host.hostname),
+            guess: memory.guess(tailnet.get(), pool, &wanted, name),
+            wanted_pools: wanted,
             counted,
-            memory: Arc::clone(&self.memory),
+            memory,
             host,
         }))
     }

@@ -1,16 +1,11 @@
 //! What a new node is likely to be given: asked about in advance, so that the transaction need not look twice.
 
-use super::{
-    address_pool::{AddressPair, AddressPool},
-    hostname,
-};
+use super::{address_pool::AddressPair, hostname};
 
 /// What a new node is likely to be given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RegistrantGuess {
-    /// The place in the tailnet's address pool from which on none was given.
-    pub next_place: u32,
-    /// The addresses at the first place from there on that may be given.
+    /// The addresses where it is looked first for free ones.
     pub pair: Option<AddressPair>,
     /// The label of its hostname.
     pub label: String,
@@ -20,11 +15,9 @@ pub struct RegistrantGuess {
 
 impl RegistrantGuess {
     /// Returns a guess for a node of a hostname.
-    pub fn new(pool: Option<AddressPool>, next_place: u32, hostname: &str) -> Self {
-        let place = |pool: AddressPool| pool.pair_at(pool.next_place(next_place)?);
+    pub fn new(pair: Option<AddressPair>, hostname: &str) -> Self {
         Self {
-            next_place,
-            pair: pool.and_then(place),
+            pair,
             label: hostname::derive_label(hostname),
             number: 1,
         }

@@ -10,6 +10,7 @@ use bowline_proto::{
     },
     policy::v1::JudgeNodeResponse,
 };
+use ipnet::Ipv4Net;
 use serde_json::json;
 
 use super::{
@@ -51,6 +52,8 @@ pub(super) struct BindRequest {
     pub(super) tags: Vec<String>,
     pub(super) tagged_by: TaggedBy,
     pub(super) judgement: JudgeNodeResponse,
+    /// Where the policy wants the node's IPv4 address; empty where it is from the tailnet's own pool.
+    pub(super) wanted_pools: Vec<Ipv4Net>,
     /// What tailnet lock says of the key; the transaction finds out.
     pub(super) signature: KeySignature,
     /// What a new node is likely to be given.

@@ -13,7 +13,7 @@ use crate::{
     actors::machine_actor,
     domain::{
         self,
-        address_pool::{AddressPair, AddressPool},
+        address_pool::{AddressPair, AddressPool, AddressRange},
         approval::{self, ApprovalFacts},
         difference, key,
         rotation::Registrant,
@@ -23,13 +23,13 @@ use crate::{
     node_changes,
     store::{
         adoptions::{self, AdoptionRow, DUE_IN_GOOD_STANDING},
-        pools::{self, FreePair},
+        pools,
         registrants::RegistrantFacts,
         soft_states::{self, SoftRow},
     },
 };
 
-/// A new node, and from which place on no addresses are given with it.
+/// A new node, and from which place on free addresses are looked for with it.
 pub(super) struct AllocatedNode {
     pub(super) node: Node,
     pub(super) next_place: Option<u32>,
@@ -46,18 +46,19 @@ pub(super) async fn allocate_node(
     let pool = AddressPool::parse(&tailnet.ipv4_pool, &tailnet.ipv6_pool).ok_or_else(|| {
         RegistryError::Refused("the tailnet's address pools do not parse".to_owned())
     })?;
-    let wanted = bind_request.judgement.ipv4_pools.iter();
-    let wanted: Vec<_> = wanted.filter_map(|pool| pool.parse().ok()).collect();
-    let FreePair { pair, next_place } = if wanted.is_empty() {
-        find_pair(mutation, bind_request, facts, pool).await?
+    let (memory, wanted) = (&bind_request.memory, &bind_request.wanted_pools);
+    let (AddressPair { ipv4, ipv6 }, next_place) = if wanted.is_empty() {
+        let ranges = pool.ranges_from(facts.next_place).to_vec();
+        let found = find_pair(mutation, bind_request, facts, pool, ranges).await?;
+        let pair = found.ok_or_else(|| RegistryError::tailnet_exhausted(pool))?;
+        (pair, Some(pool.place_behind(pair.ipv4)))
     } else {
-        let taking = pools::take_wanted_pair(mutation.connection(), tailnet.id, pool, &wanted);
-        FreePair {
-            pair: taking.await?,
-            next_place: None,
-        }
+        let ranges = memory.wanted_ranges(tailnet.id, wanted);
+        let found = find_pair(mutation, bind_request, facts, pool, ranges).await?;
+        let pair = found.ok_or_else(|| RegistryError::policy_exhausted(wanted))?;
+        memory.note_wanted(tailnet.id, wanted, pair.ipv4);
+        (pair, None)
     };
-    let AddressPair { ipv4, ipv6 } = pair;
     let node = Node {
         id: facts.next_id.cast_unsigned(),
         tailnet_id: tailnet.id,
@@ -71,29 +72,20 @@ pub(super) async fn allocate_node(
     Ok(AllocatedNode { node, next_place })
 }
 
-/// Finds a free pair of addresses: the guessed one, if nothing speaks against it.
+/// Finds a free pair of addresses in some ranges: the first there, if it was guessed and nobody has it.
 async fn find_pair(
     mutation: &mut Mutation,
     bind_request: &BindRequest,
     facts: &RegistrantFacts,
     pool: AddressPool,
-) -> Result<FreePair, RegistryError> {
-    let (guess, next) = (&bind_request.guess, facts.next_place);
-    let place = pool.next_place(next);
-    if facts.is_pair_free
-        && guess.next_place == next
-        && let (Some(place), Some(pair)) = (place, guess.pair)
-    {
-        let next_place = Some(place.saturating_add(1));
-        return Ok(FreePair { pair, next_place });
+    ranges: Vec<AddressRange>,
+) -> Result<Option<AddressPair>, RegistryError> {
+    let guessed = bind_request.guess.pair.filter(|_| facts.is_pair_free);
+    if guessed.is_some() && guessed == pool.first_pair_of(&ranges) {
+        return Ok(guessed);
     }
-    pools::find_pair(
-        mutation.connection(),
-        bind_request.tailnet.get(),
-        pool,
-        next,
-    )
-    .await
+    let tailnet_id = bind_request.tailnet.get();
+    Ok(pools::find_pair(mutation.connection(), tailnet_id, pool, ranges).await?)
 }
 
 /// Gives a new node a name: the guessed one, if no other node has it.

@@ -208,6 +208,7 @@ impl BindRequest {
             tags: node.tags.clone(),
             tagged_by: node.tagged_by(),
             judgement: Default::default(),
+            wanted_pools: Vec::new(),
             signature: KeySignature::default(),
             guess: Default::default(),
             counted: Default::default(),

@@ -44,7 +44,7 @@ pub struct RegistrantFacts {
     pub pre_auth_key: Option<PreAuthKey>,
     /// When the maker is rested; `None`: nothing is noted, it is.
     pub rested_at: Option<DateTime<Utc>>,
-    /// The place in the tailnet's address pool from which on none was given.
+    /// The place in the tailnet's address pool from which on free addresses are looked for.
     pub next_place: u32,
     /// Whether no node has an address of the guess.
     pub is_pair_free: bool,

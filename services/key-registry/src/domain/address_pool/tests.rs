@@ -1,60 +1,101 @@
 use super::*;
 
-fn used(addresses: &[&str]) -> BTreeSet<IpAddr> {
-    let addresses = addresses.iter().map(|address| address.parse());
-    addresses.collect::<Result<_, _>>().unwrap()
+fn pool(ipv4: &str) -> AddressPool {
+    AddressPool::parse(ipv4, "fd7a:115c:a1e0::/64").unwrap()
+}
+
+fn address(text: &str) -> Ipv4Addr {
+    text.parse().unwrap()
+}
+
+/// Returns all pairs of ranges that may be given, in order.
+fn list_pairs(pool: AddressPool, ranges: impl IntoIterator<Item = AddressRange>) -> Vec<String> {
+    let numbers = ranges.into_iter().flatten();
+    let addresses = numbers.map(|number| Ipv4Addr::from(u32::try_from(number).unwrap()));
+    let pairs = addresses.filter_map(|ipv4| pool.pair_for(ipv4));
+    pairs
+        .map(|pair| format!("{} {}", pair.ipv4, pair.ipv6))
+        .collect()
 }
 
 #[test]
 fn first_node_gets_the_first_addresses() {
-    let pool = AddressPool::parse("100.64.0.0/10", "fd7a:115c:a1e0::/64").unwrap();
-    let place = pool.next_place(0).unwrap();
-    let AddressPair { ipv4, ipv6 } = pool.pair_at(place).unwrap();
-    assert_eq!(
-        (ipv4.to_string(), ipv6.to_string()),
-        ("100.64.0.1".into(), "fd7a:115c:a1e0::1".into())
-    );
+    let pool = pool("100.64.0.0/10");
+    for next in [0, 1] {
+        let pair = pool.first_pair_of(&pool.ranges_from(next)).unwrap();
+        assert_eq!(pair.ipv4, address("100.64.0.1"));
+        assert_eq!(pair.ipv6.to_string(), "fd7a:115c:a1e0::1");
+        assert_eq!(pool.place_behind(pair.ipv4), 2);
+    }
 }
 
 #[test]
 fn reserved_blocks_are_skipped() {
-    let pool = AddressPool::parse("100.64.0.0/10", "fd7a:115c:a1e0::/64").unwrap();
-    let to = |a: Ipv4Addr| u32::from(a) - u32::from(Ipv4Addr::new(100, 64, 0, 0));
-    let place = pool.next_place(to(Ipv4Addr::new(100, 115, 92, 0))).unwrap();
-    assert_eq!(
-        pool.pair_at(place).unwrap().ipv4,
-        Ipv4Addr::new(100, 115, 94, 0)
-    );
+    let pool = pool("100.64.0.0/10");
+    let next = pool.place_behind(address("100.115.91.255"));
+    let pair = pool.first_pair_of(&pool.ranges_from(next)).unwrap();
+    assert_eq!(pair.ipv4, address("100.115.94.0"));
+}
+
+#[test]
+fn pool_is_looked_through_once_from_any_place_on() {
+    let pool = pool("100.64.0.0/29");
+    let number = |last: u32| format!("100.64.0.{last} fd7a:115c:a1e0::{last}");
+    for (next, expected) in [
+        (0, [1, 2, 3, 4, 5, 6]),
+        (1, [1, 2, 3, 4, 5, 6]),
+        (5, [5, 6, 1, 2, 3, 4]),
+        (6, [6, 1, 2, 3, 4, 5]),
+        (7, [1, 2, 3, 4, 5, 6]),
+        (8, [1, 2, 3, 4, 5, 6]),
+        (u32::MAX, [1, 2, 3, 4, 5, 6]),
+    ] {
+        let found = list_pairs(pool, pool.ranges_from(next));
+        assert_eq!(found, expected.map(number), "from {next}");
+    }
+}
+
+#[test]
+fn pool_without_places_is_empty() {
+    for (ipv4, count) in [
+        ("100.64.0.0/30", 2),
+        ("100.64.0.0/31", 0),
+        ("100.64.0.0/32", 0),
+        ("255.255.255.255/32", 0),
+        ("0.0.0.0/32", 0),
+    ] {
+        let pool = pool(ipv4);
+        for next in [0, 1, 2, u32::MAX] {
+            let found = list_pairs(pool, pool.ranges_from(next));
+            assert_eq!(found.len(), count, "{ipv4} from {next}");
+        }
+    }
 }
 
 #[test]
 fn policy_can_choose_the_pool() {
-    let pool = AddressPool::parse("100.64.0.0/24", "fd7a:115c:a1e0::/64").unwrap();
-    let inside = ["100.64.0.8/29".parse().unwrap()];
-    let one = used(&["100.64.0.9"]);
-    let AddressPair { ipv4, ipv6 } = pool.free_pair_within(&inside, &one).unwrap();
+    let pool = pool("100.64.0.0/24");
+    let inside = wanted_ranges(&["100.64.0.8/31".parse().unwrap()], None);
     assert_eq!(
-        (ipv4.to_string(), ipv6.to_string()),
-        ("100.64.0.8".into(), "fd7a:115c:a1e0::8".into())
+        list_pairs(pool, inside),
+        [
+            "100.64.0.8 fd7a:115c:a1e0::8",
+            "100.64.0.9 fd7a:115c:a1e0::9"
+        ]
     );
-    let first = used(&["100.64.0.8", "100.64.0.9"]);
+    let outside = wanted_ranges(&["100.81.0.0/31".parse().unwrap()], None);
     assert_eq!(
-        pool.free_pair_within(&inside, &first).unwrap().ipv4,
-        Ipv4Addr::new(100, 64, 0, 10)
+        list_pairs(pool, outside),
+        [
+            "100.81.0.0 fd7a:115c:a1e0::1:6451:0",
+            "100.81.0.1 fd7a:115c:a1e0::1:6451:1"
+        ]
     );
-    let outside = ["100.81.0.0/31".parse().unwrap()];
-    let AddressPair { ipv4, ipv6 } = pool
-        .free_pair_within(&outside, &used(&["100.81.0.0"]))
-        .unwrap();
-    assert_eq!(ipv4.to_string(), "100.81.0.1");
-    assert_eq!(ipv6.to_string(), "fd7a:115c:a1e0::1:6451:1");
-    let both = used(&["100.81.0.0", "100.81.0.1"]);
-    assert_eq!(pool.free_pair_within(&outside, &both), None);
 }
 
 #[test]
 fn each_address_of_a_wanted_pool_is_ordinary() {
-    let pool = AddressPool::parse("100.64.0.0/24", "fd7a:115c:a1e0::/64").unwrap();
+    let pool = pool("100.64.0.0/24");
     for (wanted, count) in [
         ("100.81.0.1/32", 1),
         ("100.81.0.0/31", 2),
@@ -62,33 +103,48 @@ fn each_address_of_a_wanted_pool_is_ordinary() {
         ("100.64.0.0/32", 1),
         ("100.64.0.255/32", 1),
         ("100.64.0.252/30", 4),
+        ("255.255.255.255/32", 1),
         ("100.100.100.100/32", 0),
     ] {
-        let wanted = [wanted.parse().unwrap()];
-        let mut given = BTreeSet::new();
-        while let Some(AddressPair { ipv4, ipv6 }) = pool.free_pair_within(&wanted, &given) {
-            given.extend([IpAddr::from(ipv4), IpAddr::from(ipv6)]);
-        }
-        assert_eq!(given.len(), 2 * count, "{wanted:?}");
-        assert!(!given.contains(&"fd7a:115c:a1e0::".parse::<IpAddr>().unwrap()));
+        let found = list_pairs(pool, wanted_ranges(&[wanted.parse().unwrap()], None));
+        assert_eq!(found.len(), count, "{wanted}");
+        assert!(!found.iter().any(|pair| pair.ends_with(" fd7a:115c:a1e0::")));
     }
 }
 
 #[test]
-fn empty_pool_is_said_and_does_not_spin() {
-    let pool = AddressPool::parse("100.64.0.0/30", "fd7a:115c:a1e0::/64").unwrap();
-    assert_eq!(pool.next_place(3), None);
-    assert_eq!(pool.free_place(&used(&["100.64.0.1", "100.64.0.2"])), None);
-    assert_eq!(pool.free_place(&used(&["100.64.0.1"])), Some(2));
-}
-
-#[test]
-fn moved_pool_gives_no_ipv6_address_again() {
-    let pool = AddressPool::parse("100.65.0.0/30", "fd7a:115c:a1e0::/64").unwrap();
-    let elsewhere = used(&["100.64.0.1", "fd7a:115c:a1e0::1"]);
-    assert_eq!(pool.free_place(&elsewhere), Some(2));
-    let wanted = ["100.65.0.0/30".parse().unwrap()];
-    let AddressPair { ipv4, ipv6 } = pool.free_pair_within(&wanted, &elsewhere).unwrap();
-    assert_eq!(ipv4.to_string(), "100.65.0.0");
-    assert!(!elsewhere.contains(&ipv6.into()));
+fn wanted_pools_are_looked_through_once_behind_the_address_given_last() {
+    let pools = ["100.81.0.0/31", "100.83.0.0/31", "100.82.0.0/31"];
+    let wanted = pools.map(|pool| pool.parse().unwrap());
+    for (last_given, expected) in [
+        (
+            None,
+            ["81.0.0", "81.0.1", "83.0.0", "83.0.1", "82.0.0", "82.0.1"],
+        ),
+        (
+            Some("100.81.0.0"),
+            ["81.0.1", "83.0.0", "83.0.1", "82.0.0", "82.0.1", "81.0.0"],
+        ),
+        (
+            Some("100.83.0.1"),
+            ["82.0.0", "82.0.1", "81.0.0", "81.0.1", "83.0.0", "83.0.1"],
+        ),
+        (
+            Some("100.82.0.1"),
+            ["81.0.0", "81.0.1", "83.0.0", "83.0.1", "82.0.0", "82.0.1"],
+        ),
+        (
+            Some("100.84.0.1"),
+            ["81.0.0", "81.0.1", "83.0.0", "83.0.1", "82.0.0", "82.0.1"],
+        ),
+    ] {
+        let ranges = wanted_ranges(&wanted, last_given.map(address));
+        let found = list_pairs(pool("100.64.0.0/10"), ranges);
+        let found: Vec<_> = found
+            .iter()
+            .map(|pair| pair.split(' ').next().unwrap())
+            .collect();
+        let expected = expected.map(|rest| format!("100.{rest}"));
+        assert_eq!(found, expected, "behind {last_given:?}");
+    }
 }
