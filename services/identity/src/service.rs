@@ -56,7 +56,8 @@ use crate::{
     tokens::TokenAuthenticator,
     users::Users,
     webhooks::{
-        ApprovalAsker, EventCollector, TrailReader, TrailServices, WebhookSender, Webhooks,
+        ApprovalAsker, EventCollector, EventSignal, TrailReader, TrailServices, WebhookSender,
+        Webhooks,
     },
 };
 
@@ -182,16 +183,17 @@ impl Identity {
         let saml = SamlProviders::new(log.clone(), client.clone());
         let sealing = base.sealing_keys.map(Arc::new);
         let trails = TrailReader::new(log.clone(), base.trail_services);
-        let collector = EventCollector::new(log.clone(), trails.clone());
+        let events = EventSignal::default();
+        let collector = EventCollector::new(log.clone(), trails.clone(), events.clone());
         tasks.spawn_background("collect-webhook-events", collector.run());
         if let Some(sealing) = &sealing {
             let sealing = Arc::clone(sealing);
             let client = base.webhook_client.clone();
-            let sender = WebhookSender::new(log.clone(), sealing, client);
+            let sender = WebhookSender::new(log.clone(), sealing, client, events.clone());
             tasks.spawn_background("send-webhook-events", sender.run());
         }
         let asker = ApprovalAsker::new(log.clone(), sealing.clone(), base.webhook_client);
-        let webhooks = Webhooks::new(log.clone(), sealing.clone(), trails);
+        let webhooks = Webhooks::new(log.clone(), sealing.clone(), trails, events);
         let connections = Connections::new(log.clone(), sealing, saml.clone());
         let attempts = LoginAttempts::new(
             log.clone(),

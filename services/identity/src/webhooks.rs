@@ -11,6 +11,7 @@
 mod approvals;
 mod collector;
 mod sender;
+mod signal;
 mod trails;
 
 use std::sync::Arc;
@@ -44,6 +45,7 @@ use crate::{
 pub use approvals::ApprovalAsker;
 pub use collector::EventCollector;
 pub use sender::WebhookSender;
+pub use signal::EventSignal;
 pub use trails::{TrailReader, TrailServices};
 
 /// From this schema level on every process deletes the webhooks of a deleted tailnet.
@@ -65,6 +67,7 @@ pub struct Webhooks {
     log: ChangeLog,
     sealing: Option<Arc<SealingKeys>>,
     trails: TrailReader,
+    events: EventSignal,
 }
 
 impl Webhooks {
@@ -72,11 +75,13 @@ impl Webhooks {
         log: ChangeLog,
         sealing: Option<Arc<SealingKeys>>,
         trails: TrailReader,
+        events: EventSignal,
     ) -> Self {
         Self {
             log,
             sealing,
             trails,
+            events,
         }
     }
 
@@ -244,7 +249,9 @@ impl Webhooks {
                 Ok::<_, IdentityError>(TestWebhookResponse { event_id })
             })
         });
-        Ok(queued.await?.0)
+        let queued = queued.await?.0;
+        self.events.wake_sender();
+        Ok(queued)
     }
 
     /// Makes a new secret, and returns it with the webhook. For a while events are signed with both.
@@ -312,7 +319,9 @@ impl Webhooks {
                 Ok::<_, IdentityError>(ReplayUndeliveredEventsResponse { events: moved })
             })
         });
-        Ok(replayed.await?.0)
+        let replayed = replayed.await?.0;
+        self.events.wake_sender();
+        Ok(replayed)
     }
 }
 

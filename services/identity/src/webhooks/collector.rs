@@ -10,7 +10,7 @@ use bowline_db::{AuditEntry, ChangeLog};
 use futures_util::{StreamExt as _, stream};
 use tokio::time::MissedTickBehavior;
 
-use super::trails::TrailReader;
+use super::{signal::EventSignal, trails::TrailReader};
 use crate::{
     domain::webhook::{TrailOwner, events_of_entry, is_subscribed},
     error::IdentityError,
@@ -43,6 +43,7 @@ const FORGET_AFTER: u64 = 1000;
 pub struct EventCollector {
     log: ChangeLog,
     trails: TrailReader,
+    events: EventSignal,
     /// How many events of a webhook found no place since the oldest were forgotten.
     overflowing: Mutex<BTreeMap<u64, u64>>,
 }
@@ -60,15 +61,18 @@ struct NewEntries {
 struct QueuedRound {
     /// How many of the new entries were read.
     entries: usize,
+    /// How many events were written.
+    written: usize,
     /// How many events found no place, by webhook.
     overflowing: BTreeMap<u64, u64>,
 }
 
 impl EventCollector {
-    pub(crate) fn new(log: ChangeLog, trails: TrailReader) -> Self {
+    pub(crate) fn new(log: ChangeLog, trails: TrailReader, events: EventSignal) -> Self {
         Self {
             log,
             trails,
+            events,
             overflowing: Mutex::default(),
         }
     }
@@ -248,10 +252,11 @@ impl EventCollector {
                     None => Vec::new(),
                 };
                 let tailnet = found.map(|tailnet| tailnet.name).unwrap_or_default();
-                let (mut round, mut written) = (QueuedRound::default(), 0);
+                let mut round = QueuedRound::default();
                 for place in news.before..news.entries.len() {
                     let (before, entries) = news.entries.split_at(place);
-                    let Some(entry) = entries.first().filter(|_| written < MOST_QUEUED) else {
+                    let Some(entry) = entries.first().filter(|_| round.written < MOST_QUEUED)
+                    else {
                         break;
                     };
                     for event in events_of_entry(owner, &tailnet, before, entry) {
@@ -259,7 +264,7 @@ impl EventCollector {
                             if !is_subscribed(&webhook.subscriptions, event.kind) {
                                 continue;
                             }
-                            written += 1;
+                            round.written += 1;
                             if !webhook_events::queue_event(on, webhook.id, &event, now).await? {
                                 *round.overflowing.entry(webhook.id).or_default() += 1;
                             }
@@ -275,7 +280,11 @@ impl EventCollector {
                 Ok::<_, IdentityError>(round)
             })
         });
-        self.forget_some(queued.await?.overflowing).await
+        let round = queued.await?;
+        if round.written > 0 {
+            self.events.wake_sender();
+        }
+        self.forget_some(round.overflowing).await
     }
 
     /// Forgets the oldest events of webhooks that take none, now and then.

@@ -10,10 +10,13 @@ use bowline_service_kit::error_text;
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use http::{Request, header};
-use tokio::{task::JoinSet, time::Instant};
+use tokio::{
+    task::{JoinError, JoinSet},
+    time::{Instant, MissedTickBehavior},
+};
 use zeroize::Zeroizing;
 
-use super::secret_place;
+use super::{secret_place, signal::EventSignal};
 use crate::{
     domain::webhook::{GIVE_UP_AFTER, pause_after, request_body, sign_body},
     error::IdentityError,
@@ -23,8 +26,8 @@ use crate::{
     },
 };
 
-/// How often it is looked for what is to be sent.
-const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// How often it is looked for what nobody was woken for: what failed before, and what another replica left.
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 /// How many webhooks one look finds, how many a replica sends to at once, and how many of one tailnet.
 const MOST_FOUND: i64 = 512;
 const MOST_AT_ONCE: usize = 256;
@@ -47,6 +50,8 @@ pub struct WebhookSender {
     log: ChangeLog,
     sealing: Arc<SealingKeys>,
     client: HttpClient,
+    events: EventSignal,
+    look_interval: Duration,
 }
 
 /// What a webhook is sent with.
@@ -55,67 +60,105 @@ struct Receiver {
     secrets: Result<Vec<Zeroizing<String>>, String>,
 }
 
-/// Returns the tailnets of which as many webhooks are sent to as may be.
-fn busy_tailnets(busy: &BTreeMap<u64, u64>) -> Vec<u64> {
-    let mut counted = BTreeMap::<u64, usize>::new();
-    for tailnet in busy.values() {
-        *counted.entry(*tailnet).or_default() += 1;
-    }
-    counted.retain(|_, webhooks| *webhooks >= MOST_OF_TAILNET);
-    counted.into_keys().collect()
+/// The webhooks that are sent to.
+#[derive(Default)]
+struct SendingTasks {
+    tasks: JoinSet<(u64, Result<(), IdentityError>)>,
+    /// The webhooks, with their tailnets.
+    busy: BTreeMap<u64, u64>,
 }
 
-/// Says whether a webhook may be sent to beside those that are.
-fn has_room(busy: &BTreeMap<u64, u64>, webhook: DueWebhook) -> bool {
-    let of_tailnet = busy.values().filter(|one| **one == webhook.tailnet_id);
-    busy.len() < MOST_AT_ONCE
-        && !busy.contains_key(&webhook.id)
-        && of_tailnet.count() < MOST_OF_TAILNET
-}
-
-async fn send_to(sender: WebhookSender, webhook: DueWebhook) -> u64 {
-    if let Err(error) = sender.send_some(webhook).await {
-        tracing::warn!(%error, webhook = webhook.id, "the events of a webhook wait");
+impl SendingTasks {
+    /// Returns the tailnets of which as many webhooks are sent to as may be.
+    fn list_busy_tailnets(&self) -> Vec<u64> {
+        let mut counted = BTreeMap::<u64, usize>::new();
+        for tailnet in self.busy.values() {
+            *counted.entry(*tailnet).or_default() += 1;
+        }
+        counted.retain(|_, webhooks| *webhooks >= MOST_OF_TAILNET);
+        counted.into_keys().collect()
     }
-    webhook.id
+
+    /// Says whether a webhook may be sent to beside those that are.
+    fn has_room(&self, webhook: DueWebhook) -> bool {
+        let of_tailnet = self.busy.values().filter(|one| **one == webhook.tailnet_id);
+        self.busy.len() < MOST_AT_ONCE
+            && !self.busy.contains_key(&webhook.id)
+            && of_tailnet.count() < MOST_OF_TAILNET
+    }
+
+    fn send(&mut self, sender: &WebhookSender, webhook: DueWebhook) {
+        self.busy.insert(webhook.id, webhook.tailnet_id);
+        let sender = sender.clone();
+        self.tasks
+            .spawn(async move { (webhook.id, sender.send_some(webhook).await) });
+    }
+
+    /// Waits until a webhook has left its place; says whether the place is for another now.
+    async fn next_end(&mut self) -> bool {
+        match self.tasks.join_next().await {
+            Some(ended) => self.note_end(ended),
+            None => std::future::pending().await,
+        }
+    }
+
+    fn note_end(&mut self, ended: Result<(u64, Result<(), IdentityError>), JoinError>) -> bool {
+        match ended {
+            Ok((webhook, sent)) => {
+                self.busy.remove(&webhook);
+                if let Err(error) = &sent {
+                    tracing::warn!(%error, webhook, "the events of a webhook wait");
+                }
+                sent.is_ok()
+            }
+            // Which it was is not known. A webhook is taken once all the same.
+            Err(error) => {
+                tracing::error!(%error, "sending to a webhook has failed");
+                self.busy.clear();
+                false
+            }
+        }
+    }
 }
 
 impl WebhookSender {
-    pub(crate) fn new(log: ChangeLog, sealing: Arc<SealingKeys>, client: HttpClient) -> Self {
+    pub(crate) fn new(
+        log: ChangeLog,
+        sealing: Arc<SealingKeys>,
+        client: HttpClient,
+        events: EventSignal,
+    ) -> Self {
         Self {
             log,
             sealing,
             client,
+            events,
+            look_interval: LOOK_INTERVAL,
         }
     }
 
     pub(crate) async fn run(self) {
-        // The webhooks that are sent to, with their tailnets.
-        let (mut sending, mut busy) = (JoinSet::new(), BTreeMap::<u64, u64>::new());
+        let mut sending = SendingTasks::default();
+        let mut looks = tokio::time::interval(self.look_interval);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::time::sleep(LOOK_INTERVAL).await;
-            while let Some(done) = sending.try_join_next() {
-                match done {
-                    Ok(webhook) => drop(busy.remove(&webhook)),
-                    // Which it was is not known. A webhook is taken once all the same.
-                    Err(error) => {
-                        tracing::error!(%error, "sending to a webhook has failed");
-                        busy.clear();
+            let is_due = tokio::select! {
+                () = self.events.wait_for_events() => true,
+                has_room = sending.next_end() => has_room,
+                _ = looks.tick() => true,
+            };
+            if !is_due {
+                continue;
+            }
+            match self.list_due(&sending.list_busy_tailnets()).await {
+                Ok(due) => {
+                    for webhook in due {
+                        if sending.has_room(webhook) {
+                            sending.send(&self, webhook);
+                        }
                     }
                 }
-            }
-            let due = match self.list_due(&busy_tailnets(&busy)).await {
-                Ok(due) => due,
-                Err(error) => {
-                    tracing::warn!(%error, "it is not known which webhooks to send to");
-                    continue;
-                }
-            };
-            for webhook in due {
-                if has_room(&busy, webhook) {
-                    busy.insert(webhook.id, webhook.tailnet_id);
-                    sending.spawn(send_to(self.clone(), webhook));
-                }
+                Err(error) => tracing::warn!(%error, "it is not known which webhooks to send to"),
             }
         }
     }
@@ -290,3 +333,6 @@ pub(super) fn open_secrets(
     }
     Ok(secrets)
 }
+
+#[cfg(test)]
+mod tests;
