@@ -21,20 +21,45 @@ use crate::request::with_key;
 
 on_both!(future::ready::<TestDatabase> =>
     registration_asks_a_few_times_however_many_nodes_there_are,
+    address_that_a_policy_wants_costs_no_more_however_many_nodes_there_are,
 );
 
 /// Says that this process runs these tests alone.
 const ALONE: &str = "TEST_STATEMENTS_ALONE";
 /// How often one registration with a pre-auth key of a user asks, beside the begin and the end of its transaction. One that waits
 /// with others shares more than half of it with them.
-const MOST_STATEMENTS: usize = 12;
-/// On PostgreSQL the time is asked for.
-const MOST_ON_POSTGRES: usize = MOST_STATEMENTS + 1;
+const MOST_STATEMENTS: u64 = 12;
 /// How many registrations are counted: more than anything else runs meanwhile.
 const REGISTRATIONS: u32 = 20;
 
-/// The statements so far, and how often each ran.
-static COUNTS: Mutex<BTreeMap<String, usize>> = Mutex::new(BTreeMap::new());
+/// The statements so far.
+static COUNTS: Mutex<BTreeMap<String, StatementCount>> = Mutex::new(BTreeMap::new());
+
+/// How often a statement ran, and how many rows it returned in all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct StatementCount {
+    often: u64,
+    rows: u64,
+}
+
+/// What one registration costs: each statement, and how often it runs for how many rows.
+#[derive(Debug, PartialEq, Eq)]
+struct RegistrationCost(BTreeMap<String, StatementCount>);
+
+impl RegistrationCost {
+    fn count_statements(&self) -> u64 {
+        self.0.values().map(|count| count.often).sum()
+    }
+}
+
+impl fmt::Display for RegistrationCost {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (text, StatementCount { often, rows }) in &self.0 {
+            writeln!(formatter, "{often} x, {rows} rows: {text}")?;
+        }
+        Ok(())
+    }
+}
 
 /// Counts the statements that the database driver logs.
 struct StatementCounter;
@@ -53,9 +78,12 @@ impl Subscriber for StatementCounter {
     fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
 
     fn event(&self, event: &Event<'_>) {
-        let mut text = StatementText::default();
-        event.record(&mut text);
-        *lock_counts().entry(text.0).or_default() += 1;
+        let mut statement = RunStatement::default();
+        event.record(&mut statement);
+        let mut counts = lock_counts();
+        let count = counts.entry(statement.text).or_default();
+        count.often += 1;
+        count.rows += statement.rows;
     }
 
     fn enter(&self, _: &span::Id) {}
@@ -63,22 +91,31 @@ impl Subscriber for StatementCounter {
     fn exit(&self, _: &span::Id) {}
 }
 
-/// The text of a statement: a short one is its own summary.
+/// A statement that ran. A short one is its own summary.
 #[derive(Default)]
-struct StatementText(String);
+struct RunStatement {
+    text: String,
+    rows: u64,
+}
 
-impl Visit for StatementText {
+impl Visit for RunStatement {
     fn record_str(&mut self, field: &Field, value: &str) {
         let is_text = field.name() == "db.statement" && !value.is_empty();
-        if is_text || field.name() == "summary" && self.0.is_empty() {
-            self.0 = value.split_whitespace().collect::<Vec<_>>().join(" ");
+        if is_text || field.name() == "summary" && self.text.is_empty() {
+            self.text = value.split_whitespace().collect::<Vec<_>>().join(" ");
+        }
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        if field.name() == "rows_returned" {
+            self.rows = value;
         }
     }
 
     fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
 }
 
-fn lock_counts() -> std::sync::MutexGuard<'static, BTreeMap<String, usize>> {
+fn lock_counts() -> std::sync::MutexGuard<'static, BTreeMap<String, StatementCount>> {
     COUNTS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -101,30 +138,25 @@ fn these_tests_pass_in_a_process_of_their_own() {
     let output = command.env(ALONE, "1").output().unwrap();
     let said = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
     assert!(output.status.success(), "{}", said.concat());
-    assert!(said[0].contains("3 passed"), "{}", said[0]);
+    assert!(said[0].contains("5 passed"), "{}", said[0]);
+}
+
+fn count_from_now_on() {
+    static COUNTER: Once = Once::new();
+    COUNTER.call_once(|| tracing::subscriber::set_global_default(StatementCounter).unwrap());
 }
 
 async fn registration_asks_a_few_times_however_many_nodes_there_are(database: TestDatabase) {
     if !is_alone() {
         return;
     }
-    static COUNTER: Once = Once::new();
-    COUNTER.call_once(|| tracing::subscriber::set_global_default(StatementCounter).unwrap());
-    let most = match database.url("registry").starts_with("sqlite:") {
-        true => MOST_STATEMENTS,
-        false => MOST_ON_POSTGRES,
-    };
+    count_from_now_on();
     let services = TestServices::start(database).await;
     let mut next = 1;
-    let few = count_statements(&services, &mut next).await;
-    let texts = |counted: &[(String, usize)]| {
-        let lines = counted
-            .iter()
-            .map(|(text, often)| format!("{often} x {text}"));
-        lines.collect::<Vec<_>>().join("\n")
-    };
-    let sum = few.iter().map(|(_, often)| often).sum::<usize>();
-    assert!((1..=most).contains(&sum), "{sum}:\n{}", texts(&few));
+    let key = services.new_user_key(true).await;
+    let few = measure_cost(&services, &key, &mut next).await;
+    let count = few.count_statements();
+    assert!((1..=MOST_STATEMENTS).contains(&count), "{count}:\n{few}");
     services
         .set_policy(r#"{ "tagOwners": { "tag:web": [] } }"#)
         .await;
@@ -132,24 +164,49 @@ async fn registration_asks_a_few_times_however_many_nodes_there_are(database: Te
         let key = services.new_tag_key("tag:web").await;
         register_some(&services, &key, &mut next).await;
     }
-    let many = count_statements(&services, &mut next).await;
-    assert_eq!(texts(&few), texts(&many), "however many nodes there are");
+    let key = services.new_user_key(true).await;
+    let many = measure_cost(&services, &key, &mut next).await;
+    assert_eq!(few, many, "however many nodes there are:\n{few}\n{many}");
 }
 
-/// Registers nodes of a new key, and returns which statements that takes for each, and how often.
-async fn count_statements(services: &TestServices, next: &mut u32) -> Vec<(String, usize)> {
-    let key = services.new_user_key(true).await;
+async fn address_that_a_policy_wants_costs_no_more_however_many_nodes_there_are(
+    database: TestDatabase,
+) {
+    if !is_alone() {
+        return;
+    }
+    count_from_now_on();
+    let services = TestServices::start(database).await;
+    let policy = r#"{
+        "tagOwners": { "tag:web": [] },
+        "nodeAttrs": [{ "target": ["tag:web"], "ipPool": ["100.81.0.0/16"] }] }"#;
+    services.set_policy(policy).await;
+    let mut next = 1;
+    let key = services.new_tag_key("tag:web").await;
+    let few = measure_cost(&services, &key, &mut next).await;
+    for _ in 0..5 {
+        let key = services.new_tag_key("tag:web").await;
+        register_some(&services, &key, &mut next).await;
+    }
+    let key = services.new_tag_key("tag:web").await;
+    let many = measure_cost(&services, &key, &mut next).await;
+    assert_eq!(few, many, "however many nodes there are:\n{few}\n{many}");
+}
+
+/// Registers nodes of a key, and returns what that costs for each.
+async fn measure_cost(services: &TestServices, key: &str, next: &mut u32) -> RegistrationCost {
     // What is remembered from one registration to the next is read at the first.
-    register_node(services, &key, next).await;
+    register_node(services, key, next).await;
     lock_counts().clear();
-    register_some(services, &key, next).await;
+    register_some(services, key, next).await;
     let counts = lock_counts();
+    let of_one = |sum: u64| sum / u64::from(REGISTRATIONS);
     let each = counts.iter().map(|(text, count)| {
-        let often = count / usize::try_from(REGISTRATIONS).unwrap();
-        (text.clone(), often)
+        let (often, rows) = (of_one(count.often), of_one(count.rows));
+        (text.clone(), StatementCount { often, rows })
     });
-    each.filter(|(text, often)| *often > 0 && !is_of_followers(text))
-        .collect()
+    let own = each.filter(|(text, count)| count.often > 0 && !is_of_followers(text));
+    RegistrationCost(own.collect())
 }
 
 /// Says whether a statement reads what is new in a log: whoever follows it asks that beside the registrations.
