@@ -33,7 +33,7 @@ use sqlx::{Any, AnyConnection, Executor, Row, any::AnyRow};
 pub use users::{
     delete_user, find_user, find_user_named_alike, find_user_rows, find_users, fold_some_names,
     list_complete_users, list_users, list_users_awaiting_approval, list_users_with_old_names,
-    put_users, resolve_user,
+    put_users, resolve_users,
 };
 
 /// The most ids in one query.

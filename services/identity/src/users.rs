@@ -5,9 +5,9 @@ use bowline_ids::TailnetId;
 use bowline_proto::{
     access::{Denial, Principal, decisions},
     identity::v1::{
-        CreateUserRequest, CreateUserResponse, DeleteUserResponse, IdentityChange,
-        ResolveUserResponse, Role, TransferOwnershipResponse, UpdateUserResponse, User,
-        identity_change::Change,
+        AskedUser, CreateUserRequest, CreateUserResponse, DeleteUserResponse, IdentityChange,
+        ResolveUserResponse, ResolveUsersResponse, Role, TransferOwnershipResponse,
+        UpdateUserResponse, User, identity_change::Change,
     },
     time::to_timestamp,
 };
@@ -25,6 +25,8 @@ use crate::{
 };
 
 const NO_USER: IdentityError = IdentityError::NotFound("user");
+/// How many users one call finds.
+const MOST_RESOLVED: usize = 100;
 
 /// Finds, lists and changes users. Clones share it.
 #[derive(Clone, Debug)]
@@ -48,11 +50,37 @@ impl Users {
         user_id: u64,
     ) -> Result<ResolveUserResponse, IdentityError> {
         let reader = self.log.database().reader();
-        let found = store::resolve_user(reader, tailnet.get(), user_id).await?;
-        let found = found.ok_or(NO_TAILNET)?;
+        let found = store::resolve_users(reader, tailnet.get(), &[user_id]).await?;
+        let mut found = found.ok_or(NO_TAILNET)?;
         Ok(ResolveUserResponse {
-            user: Some(found.user.ok_or(NO_USER)?),
+            user: Some(found.users.remove(&user_id).ok_or(NO_USER)?),
             tailnet: Some(found.tailnet),
+            revision: found.revision,
+        })
+    }
+
+    /// Finds some users with the tailnet, and the revision at which all are so.
+    pub(crate) async fn resolve_users(
+        &self,
+        tailnet: TailnetId,
+        user_ids: &[u64],
+    ) -> Result<ResolveUsersResponse, IdentityError> {
+        if !(1..=MOST_RESOLVED).contains(&user_ids.len()) {
+            return Err(IdentityError::invalid(
+                "user_ids",
+                "are one at least and 100 at most",
+            ));
+        }
+        let reader = self.log.database().reader();
+        let found = store::resolve_users(reader, tailnet.get(), user_ids).await?;
+        let found = found.ok_or(NO_TAILNET)?;
+        let users = found.users.into_iter().map(|(asked_id, user)| AskedUser {
+            asked_id,
+            user: Some(user),
+        });
+        Ok(ResolveUsersResponse {
+            tailnet: Some(found.tailnet),
+            users: users.collect(),
             revision: found.revision,
         })
     }

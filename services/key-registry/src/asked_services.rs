@@ -2,19 +2,23 @@
 //!
 //! An answer is checked here for the fields that it must have, so that nobody else looks at them.
 
+use std::collections::{BTreeMap, HashMap};
+
 use bowline_ids::TailnetId;
 use bowline_proto::{
     identity::v1::{
-        AskApprovalRequest, AskApprovalResponse, GetLoginRequest, Login, ResolveTailnetRequest,
-        ResolveUserRequest, StartLoginRequest, Tailnet, User,
-        identity_service_client::IdentityServiceClient, login_service_client::LoginServiceClient,
+        AskApprovalRequest, AskApprovalResponse, AskedUser, GetLoginRequest, Login,
+        ResolveTailnetRequest, ResolveUserRequest, ResolveUsersRequest, StartLoginRequest, Tailnet,
+        User, identity_service_client::IdentityServiceClient,
+        login_service_client::LoginServiceClient,
     },
     policy::v1::{
         AttributeConfig, DescribeAttributesRequest, JudgeNodeRequest, JudgeNodeResponse,
-        policy_compiler_service_client::PolicyCompilerServiceClient,
+        JudgeNodesRequest, policy_compiler_service_client::PolicyCompilerServiceClient,
     },
 };
 use bowline_service_kit::GrpcChannel;
+use futures_util::future::try_join_all;
 use tonic::{Code, Response, Status};
 
 use crate::error::RegistryError;
@@ -29,6 +33,23 @@ pub struct AskedServices {
     pub identity: GrpcChannel,
     /// Policy compiler: tags and routes.
     pub compiler: GrpcChannel,
+}
+
+/// What the policy says of some nodes.
+#[derive(Clone, Debug)]
+pub(crate) struct JudgedNodes(HashMap<JudgeNodeRequest, JudgeNodeResponse>);
+
+impl JudgedNodes {
+    /// Returns what the policy says of one of the nodes.
+    pub(crate) fn find_judgement(
+        &self,
+        question: &JudgeNodeRequest,
+    ) -> Result<JudgeNodeResponse, RegistryError> {
+        self.0.get(question).cloned().ok_or_else(|| {
+            let text = "its answer lacks a judgement: are both of the same release?";
+            RegistryError::from_service(COMPILER)(Status::internal(text))
+        })
+    }
 }
 
 /// A user, as identity has it now.
@@ -51,6 +72,29 @@ impl AskedServices {
         Ok(answer
             .map_err(RegistryError::from_service(COMPILER))?
             .into_inner())
+    }
+
+    /// Asks what the policy says of the tags and routes of some nodes.
+    pub(crate) async fn judge_nodes(
+        &self,
+        tailnet_id: u64,
+        nodes: Vec<JudgeNodeRequest>,
+    ) -> Result<JudgedNodes, RegistryError> {
+        let question = JudgeNodesRequest {
+            tailnet_id,
+            nodes: nodes.clone(),
+        };
+        let mut compiler = PolicyCompilerServiceClient::new(self.compiler.clone());
+        let judgements = match compiler.judge_nodes(question).await {
+            Ok(answer) => answer.into_inner().judgements,
+            // A compiler of an earlier release.
+            Err(status) if status.code() == Code::Unimplemented => {
+                let judging = nodes.iter().map(|node| self.judge_node(node.clone()));
+                try_join_all(judging).await?
+            }
+            Err(status) => return Err(RegistryError::from_service(COMPILER)(status)),
+        };
+        Ok(JudgedNodes(nodes.into_iter().zip(judgements).collect()))
     }
 
     /// Asks what the policy says of custom attributes; those that it does not name are not in the answer.
@@ -86,6 +130,47 @@ impl AskedServices {
             tailnet: require_answered("tailnet", answer.tailnet)?,
             revision: answer.revision,
         }))
+    }
+
+    /// Asks for some users of a tailnet; returns those that are there, by the numbers that were asked for.
+    pub(crate) async fn resolve_users(
+        &self,
+        tailnet_id: u64,
+        user_ids: Vec<u64>,
+    ) -> Result<BTreeMap<u64, ResolvedUser>, RegistryError> {
+        let question = ResolveUsersRequest {
+            tailnet_id,
+            user_ids: user_ids.clone(),
+        };
+        let mut identity = IdentityServiceClient::new(self.identity.clone());
+        let answer = match identity.resolve_users(question).await {
+            // An identity service of an earlier release.
+            Err(status) if status.code() == Code::Unimplemented => {
+                let resolving = user_ids.into_iter().map(async |id| {
+                    let found = self.resolve_user(tailnet_id, id).await?;
+                    Ok::<_, RegistryError>(found.map(|user| (id, user)))
+                });
+                let found = try_join_all(resolving).await?;
+                return Ok(found.into_iter().flatten().collect());
+            }
+            answer => read_answer(answer)?,
+        };
+        let Some(answer) = answer else {
+            return Ok(BTreeMap::new());
+        };
+        let (tailnet, revision) = (
+            require_answered("tailnet", answer.tailnet)?,
+            answer.revision,
+        );
+        let read = |found: AskedUser| {
+            let user = ResolvedUser {
+                user: require_answered("user", found.user)?,
+                tailnet: tailnet.clone(),
+                revision,
+            };
+            Ok::<_, RegistryError>((found.asked_id, user))
+        };
+        answer.users.into_iter().map(read).collect()
     }
 
     /// Asks for a tailnet; `None` when there is none.

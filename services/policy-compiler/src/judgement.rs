@@ -15,15 +15,25 @@ use ipnet::IpNet;
 
 use crate::{PolicyCompiler, error::CompilerError, inventory, store};
 
+/// How many nodes one call is about.
+const MOST_NODES: usize = 100;
+
 impl PolicyCompiler {
-    /// Answers the registry's question about a node, by the newest version of the policy.
-    pub(crate) async fn judge_node_of(
+    /// Answers the registry's questions about nodes, by the newest version of the policy.
+    pub(crate) async fn judge_nodes_of(
         &self,
         tailnet: TailnetId,
-        request: JudgeNodeRequest,
-    ) -> Result<JudgeNodeResponse, CompilerError> {
+        nodes: Vec<JudgeNodeRequest>,
+    ) -> Result<Vec<JudgeNodeResponse>, CompilerError> {
+        if nodes.len() > MOST_NODES {
+            return Err(CompilerError::Invalid {
+                field: "nodes",
+                problem: "are 100 at most".to_owned(),
+            });
+        }
         let policy = self.load_newest_policy(tailnet).await?;
-        Ok(judge_node(&policy, request))
+        let judgements = nodes.into_iter().map(|node| judge_node(&policy, node));
+        Ok(judgements.collect())
     }
 
     /// Says what the newest version of the policy says of custom attributes.

@@ -114,10 +114,10 @@ fn registration_is_one_trace(collector: &TestCollector, peer: &JoinedDevice) {
                 REGISTRY,
                 "bowline.key_registry.v1.RegistrationService/Register",
             ),
-            (IDENTITY, "bowline.identity.v1.IdentityService/ResolveUser"),
+            (IDENTITY, "bowline.identity.v1.IdentityService/ResolveUsers"),
             (
                 COMPILER,
-                "bowline.policy.v1.PolicyCompilerService/JudgeNode",
+                "bowline.policy.v1.PolicyCompilerService/JudgeNodes",
             ),
             (REGISTRY, "commit change"),
             (COMPILER, "compile change"),

@@ -12,8 +12,8 @@ use super::joined_device::{join, prepare_tailnet};
 /// The calls that a registration with a key leads to, each of another service.
 const CALLS: [&str; 3] = [
     "/bowline.key_registry.v1.RegistrationService/Register",
-    "/bowline.identity.v1.IdentityService/ResolveUser",
-    "/bowline.policy.v1.PolicyCompilerService/JudgeNode",
+    "/bowline.identity.v1.IdentityService/ResolveUsers",
+    "/bowline.policy.v1.PolicyCompilerService/JudgeNodes",
 ];
 
 /// Joins a device, and asks for its netmap.

@@ -5,7 +5,7 @@ use bowline_proto::{
     identity::v1::{
         AskApprovalRequest, AskApprovalResponse, IdentityChanges, IdentitySnapshot,
         ResolveTailnetRequest, ResolveTailnetResponse, ResolveUserRequest, ResolveUserResponse,
-        identity_service_server::IdentityService,
+        ResolveUsersRequest, ResolveUsersResponse, identity_service_server::IdentityService,
     },
 };
 use tokio_stream::Iter;
@@ -58,6 +58,19 @@ impl IdentityService for IdentityRpcs {
         } = request.into_inner();
         let tailnet = read_tailnet_id(tailnet_id)?;
         let resolved = self.users.resolve_user(tailnet, user_id).await?;
+        Ok(Response::new(resolved))
+    }
+
+    async fn resolve_users(
+        &self,
+        request: Request<ResolveUsersRequest>,
+    ) -> Result<Response<ResolveUsersResponse>, Status> {
+        let ResolveUsersRequest {
+            tailnet_id,
+            user_ids,
+        } = request.into_inner();
+        let tailnet = read_tailnet_id(tailnet_id)?;
+        let resolved = self.users.resolve_users(tailnet, &user_ids).await?;
         Ok(Response::new(resolved))
     }
 

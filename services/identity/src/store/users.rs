@@ -105,46 +105,65 @@ pub async fn find_user<'e>(
     row.as_ref().map(decode_user).transpose()
 }
 
-/// A tailnet with one of its users.
+/// A tailnet with some of its users.
 #[derive(Debug)]
-pub struct UserInTailnet {
+pub struct UsersInTailnet {
     /// The tailnet.
     pub tailnet: Tailnet,
-    /// The user, if there is one.
-    pub user: Option<User>,
-    /// The revision of the log that both are true at.
+    /// The users that are there, by the number that was asked for.
+    pub users: BTreeMap<u64, User>,
+    /// The revision of the log that all are true at.
     pub revision: u64,
 }
 
-/// Returns a tailnet with the user who has a number now, in one statement: all of one state.
-pub async fn resolve_user<'e>(
+/// Returns a tailnet with the users who have some numbers now, one at least, in one statement: all of one state.
+pub async fn resolve_users<'e>(
     on: impl Executor<'e, Database = Any>,
     tailnet_id: u64,
-    user_id: u64,
-) -> Result<Option<UserInTailnet>, DatabaseError> {
-    let query = sqlx::query(
-        "SELECT tailnets.body AS tailnet, users.body AS body, COALESCE(heads.revision, 0) AS revision
+    ids: &[u64],
+) -> Result<Option<UsersInTailnet>, DatabaseError> {
+    // A power of two of them, the last one more than once: connections keep prepared statements.
+    let last = ids.last().copied().unwrap_or_default();
+    let mut asked = ids.to_vec();
+    asked.resize(ids.len().next_power_of_two(), last);
+    let places = (2..).take(asked.len());
+    let places: Vec<_> = places
+        .map(|place| format!("(CAST(${place} AS BIGINT))"))
+        .collect();
+    let sql = format!(
+        "SELECT asked.column1 AS asked_id, CASE WHEN asked.column1 = $2 THEN tailnets.body END AS tailnet,
+             users.body AS body, COALESCE(heads.revision, 0) AS revision
          FROM tailnets
+         CROSS JOIN (VALUES {}) AS asked
          LEFT JOIN heads ON heads.tailnet_id = tailnets.id
-         LEFT JOIN former_users ON former_users.tailnet_id = tailnets.id AND former_users.former_id = $2
-         LEFT JOIN users ON users.tailnet_id = tailnets.id AND users.id = COALESCE(former_users.user_id, $2)
+         LEFT JOIN former_users ON former_users.tailnet_id = tailnets.id AND former_users.former_id = asked.column1
+         LEFT JOIN users ON users.tailnet_id = tailnets.id AND users.id = COALESCE(former_users.user_id, asked.column1)
          WHERE tailnets.id = $1",
+        places.join(", ")
     );
-    let query = query.bind(tailnet_id.cast_signed());
-    let query = query.bind(user_id.cast_signed());
-    let Some(row) = query.fetch_optional(on).await? else {
-        return Ok(None);
-    };
-    let tailnet: Vec<u8> = row.try_get("tailnet")?;
-    let tailnet = Tailnet::decode(&*tailnet).map_err(|_| DatabaseError::Inconsistent {
-        table: "tailnets",
-        row: tailnet_id.to_string(),
-    })?;
-    let has_user = row.try_get::<Option<Vec<u8>>, _>("body")?.is_some();
-    Ok(Some(UserInTailnet {
+    let mut query = sqlx::query(AssertSqlSafe(sql)).bind(tailnet_id.cast_signed());
+    for id in asked {
+        query = query.bind(id.cast_signed());
+    }
+    let rows = query.fetch_all(on).await?;
+    let (mut found, mut users) = (None, BTreeMap::new());
+    for row in &rows {
+        if let Some(body) = row.try_get::<Option<Vec<u8>>, _>("tailnet")? {
+            let tailnet = Tailnet::decode(&*body).map_err(|_| DatabaseError::Inconsistent {
+                table: "tailnets",
+                row: tailnet_id.to_string(),
+            })?;
+            found = Some((tailnet, row.try_get::<i64, _>("revision")?.cast_unsigned()));
+        }
+        if row.try_get::<Option<Vec<u8>>, _>("body")?.is_some() {
+            let asked_id: i64 = row.try_get("asked_id")?;
+            users.insert(asked_id.cast_unsigned(), decode_user(row)?);
+        }
+    }
+    Ok(found.map(|(tailnet, revision)| UsersInTailnet {
         tailnet,
-        user: has_user.then(|| decode_user(&row)).transpose()?,
-        revision: row.try_get::<i64, _>("revision")?.cast_unsigned(),
+        users,
+        revision,
     }))
 }
 

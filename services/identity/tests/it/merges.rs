@@ -5,8 +5,10 @@ use std::time::Duration;
 use bowline_proto::{
     audit::v1::ListAuditRequest,
     identity::v1::{
-        ListApiKeysRequest, ListUsersRequest, MergeUsersRequest, MergeUsersResponse, Role, User,
-        api_key_service_client::ApiKeyServiceClient, user_service_client::UserServiceClient,
+        ListApiKeysRequest, ListUsersRequest, MergeUsersRequest, MergeUsersResponse,
+        ResolveUsersRequest, ResolveUsersResponse, Role, User,
+        api_key_service_client::ApiKeyServiceClient,
+        identity_service_client::IdentityServiceClient, user_service_client::UserServiceClient,
     },
     key_registry::v1::{
         Node, PreAuthKey, RegisterRequest,
@@ -14,12 +16,14 @@ use bowline_proto::{
     },
     policy::v1::ExplainAccessRequest,
 };
+use bowline_service_kit::ServiceName;
 use bowline_test_support::{TestServices, on_both};
 use tonic::{Code, Status};
 
 on_both!(TestServices::start =>
     two_accounts_become_one_with_all_that_they_have,
     merges_that_would_give_or_take_too_much_are_refused,
+    some_users_are_resolved_at_once,
 );
 
 const POLICY: &str = r#"{"tagOwners": {"tag:db": []}, "acls": [
@@ -123,6 +127,15 @@ async fn two_accounts_become_one_with_all_that_they_have(services: TestServices)
     let listed = list_users(&services).await;
     assert_eq!(listed.len(), 1);
     assert_eq!(listed[0].former_ids, [other.id]);
+    let resolved = resolve_users(&services, &[other.id, 1 << 40, amira.id]).await;
+    let resolved = resolved.unwrap();
+    let asked: Vec<_> = resolved.users.iter().map(|found| found.asked_id).collect();
+    let mut expected = [other.id, amira.id];
+    expected.sort_unstable();
+    assert_eq!(asked, expected, "who is not there is left out");
+    let users = resolved.users.into_iter().flat_map(|found| found.user);
+    assert!(users.eq([listed[0].clone(), listed[0].clone()]));
+    assert_eq!(resolved.tailnet.map(|tailnet| tailnet.id), Some(tailnet));
 
     // What was the other's is hers: a key that somebody still has, and an API key.
     let phone = register(&services, 3, &key).await;
@@ -153,6 +166,56 @@ async fn two_accounts_become_one_with_all_that_they_have(services: TestServices)
         .filter(|entry| entry.action == "user.merge")
         .count();
     assert_eq!(count, 1, "one entry of the registry");
+}
+
+async fn resolve_users(
+    services: &TestServices,
+    user_ids: &[u64],
+) -> Result<ResolveUsersResponse, Status> {
+    let request = ResolveUsersRequest {
+        tailnet_id: services.tailnet,
+        user_ids: user_ids.to_vec(),
+    };
+    let channel = services.service(ServiceName::KeyRegistry);
+    let mut identity = IdentityServiceClient::new(channel);
+    Ok(identity.resolve_users(request).await?.into_inner())
+}
+
+async fn some_users_are_resolved_at_once(services: TestServices) {
+    let mut ids = vec![services.user.id];
+    for number in 0..4 {
+        let name = format!("user-{number}@example.com");
+        ids.push(
+            services
+                .new_user(services.tailnet, &name, Role::Member)
+                .await
+                .id,
+        );
+    }
+    for count in 1..=ids.len() {
+        let resolved = resolve_users(&services, &ids[..count]).await.unwrap();
+        assert_eq!(resolved.users.len(), count);
+        for found in resolved.users {
+            assert_eq!(found.user.map(|user| user.id), Some(found.asked_id));
+        }
+        let tailnet = resolved.tailnet.unwrap();
+        assert_eq!((tailnet.id, &*tailnet.name), (services.tailnet, "home"));
+        assert!(resolved.revision > 0);
+    }
+    let nobody = resolve_users(&services, &[1 << 40]).await.unwrap();
+    assert!(nobody.users.is_empty() && nobody.tailnet.is_some());
+    for wrong in [vec![], vec![ids[0]; 101]] {
+        let refused = resolve_users(&services, &wrong).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument);
+    }
+    let request = ResolveUsersRequest {
+        tailnet_id: 1 << 40,
+        user_ids: ids,
+    };
+    let channel = services.service(ServiceName::KeyRegistry);
+    let mut identity = IdentityServiceClient::new(channel);
+    let refused = identity.resolve_users(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::NotFound);
 }
 
 async fn merges_that_would_give_or_take_too_much_are_refused(services: TestServices) {

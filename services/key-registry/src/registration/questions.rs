@@ -1,40 +1,38 @@
-//! What registrations ask other services. Many that come together ask the same, such as whether the owner of a pre-auth key is in
-//! good standing: they share the question.
+//! What registrations ask other services. Those that come together are asked about together, such as whether the owners of their
+//! pre-auth keys are in good standing.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bowline_proto::{
     identity::v1::Tailnet,
     policy::v1::{JudgeNodeRequest, JudgeNodeResponse},
 };
-use prost::Message as _;
 
 use crate::{
-    asked_services::{AskedServices, ResolvedUser},
+    asked_services::{AskedServices, JudgedNodes, ResolvedUser},
+    batched_questions::BatchedQuestions,
     error::RegistryError,
-    shared_answers::SharedAnswers,
 };
 
-/// What registrations ask other services. Clones share the questions.
+/// What registrations ask other services, by tailnet. Clones share the questions.
 #[derive(Clone, Debug)]
 pub(super) struct SharedQuestions(Arc<Questions>);
 
 #[derive(Debug)]
 struct Questions {
     services: AskedServices,
-    users: SharedAnswers<(u64, u64), Option<ResolvedUser>, RegistryError>,
-    tailnets: SharedAnswers<u64, Option<Tailnet>, RegistryError>,
-    /// By the encoded request.
-    judgements: SharedAnswers<Vec<u8>, JudgeNodeResponse, RegistryError>,
+    users: BatchedQuestions<u64, u64, BTreeMap<u64, ResolvedUser>, RegistryError>,
+    tailnets: BatchedQuestions<u64, (), Option<Tailnet>, RegistryError>,
+    judgements: BatchedQuestions<u64, JudgeNodeRequest, JudgedNodes, RegistryError>,
 }
 
 impl SharedQuestions {
     pub(super) fn new(services: AskedServices) -> Self {
         Self(Arc::new(Questions {
             services,
-            users: SharedAnswers::default(),
-            tailnets: SharedAnswers::default(),
-            judgements: SharedAnswers::default(),
+            users: BatchedQuestions::default(),
+            tailnets: BatchedQuestions::default(),
+            judgements: BatchedQuestions::default(),
         }))
     }
 
@@ -47,8 +45,9 @@ impl SharedQuestions {
         let Questions {
             services, users, ..
         } = &*self.0;
-        let ask = || services.resolve_user(tailnet_id, user_id);
-        users.ask((tailnet_id, user_id), ask).await
+        let ask = |user_ids| services.resolve_users(tailnet_id, user_ids);
+        let resolved = users.ask(tailnet_id, user_id, ask).await?;
+        Ok(resolved.get(&user_id).cloned())
     }
 
     /// Asks for a tailnet; `None` when there is none.
@@ -59,8 +58,9 @@ impl SharedQuestions {
         let Questions {
             services, tailnets, ..
         } = &*self.0;
-        let ask = || services.resolve_tailnet(tailnet_id);
-        tailnets.ask(tailnet_id, ask).await
+        let ask = |_| services.resolve_tailnet(tailnet_id);
+        let resolved = tailnets.ask(tailnet_id, (), ask).await?;
+        Ok((*resolved).clone())
     }
 
     /// Asks what the policy says of a node's tags and routes.
@@ -73,8 +73,9 @@ impl SharedQuestions {
             judgements,
             ..
         } = &*self.0;
-        let encoded = question.encode_to_vec();
-        let ask = || services.judge_node(question);
-        judgements.ask(encoded, ask).await
+        let tailnet_id = question.tailnet_id;
+        let ask = |nodes| services.judge_nodes(tailnet_id, nodes);
+        let judged = judgements.ask(tailnet_id, question.clone(), ask).await?;
+        judged.find_judgement(&question)
     }
 }

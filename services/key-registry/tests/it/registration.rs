@@ -1,10 +1,11 @@
 //! Keys, logins and names that let a node in.
 
 use bowline_proto::{
-    identity::v1::{ApproveLoginRequest, login_service_client::LoginServiceClient},
-    key_registry::v1::{RefusalReason, RegisterRequest, register_response::Outcome},
+    identity::v1::{ApproveLoginRequest, Role, login_service_client::LoginServiceClient},
+    key_registry::v1::{PreAuthKey, RefusalReason, RegisterRequest, register_response::Outcome},
 };
 use bowline_test_support::{TestServices, on_both};
+use futures_util::future::join_all;
 
 use crate::request::{refusal, request, with_key};
 
@@ -17,13 +18,14 @@ on_both!(TestServices::start =>
     requested_tags_need_an_owner,
     credentials_of_another_tailnet_than_the_one_asked_for_are_refused,
     join_asks_identity_once_and_is_answered_with_the_names_of_its_owner,
+    owners_of_registrations_that_come_together_are_asked_for_together,
 );
 
 async fn one_off_key_registers_one_node_however_many_try(services: TestServices) {
     let key = services.new_user_key(false).await;
     let tries = (1..=32).map(|number| services.register(with_key(number, 100 + number, &key)));
     let mut registered = 0;
-    for outcome in futures_util::future::join_all(tries).await {
+    for outcome in join_all(tries).await {
         match outcome {
             Outcome::Registered(_) => registered += 1,
             other => assert_eq!(refusal(other), RefusalReason::PreAuthKeyUsed),
@@ -150,11 +152,12 @@ async fn requested_tags_need_an_owner(services: TestServices) {
 async fn join_asks_identity_once_and_is_answered_with_the_names_of_its_owner(
     services: TestServices,
 ) {
-    let count = || ["ResolveUser", "ResolveTailnet"].map(|rpc| services.count_identity_calls(rpc));
+    let rpcs = ["ResolveUsers", "ResolveTailnet", "ResolveUser"];
+    let count = || rpcs.map(|rpc| services.count_identity_calls(rpc));
     let key = services.new_user_key(true).await;
     let before = count();
     let joined = services.register(with_key(1, 101, &key)).await;
-    assert_eq!(count(), [before[0] + 1, before[1]]);
+    assert_eq!(count(), [before[0] + 1, before[1], before[2]]);
     let Outcome::Registered(joined) = joined else {
         panic!("{joined:?}")
     };
@@ -162,7 +165,7 @@ async fn join_asks_identity_once_and_is_answered_with_the_names_of_its_owner(
     assert_eq!(joined.tailnet_name, "home");
     // Its key is bound now: identity is asked for the same names, and for no verdict.
     let again = services.register(with_key(1, 101, &key)).await;
-    assert_eq!(count(), [before[0] + 2, before[1]]);
+    assert_eq!(count(), [before[0] + 1, before[1], before[2] + 1]);
     assert_eq!(again, Outcome::Registered(joined));
 
     services
@@ -171,9 +174,35 @@ async fn join_asks_identity_once_and_is_answered_with_the_names_of_its_owner(
     let key = services.new_tag_key("tag:web").await;
     let before = count();
     let tagged = services.register(with_key(2, 102, &key)).await;
-    assert_eq!(count(), [before[0], before[1] + 1]);
+    assert_eq!(count(), [before[0], before[1] + 1, before[2]]);
     let Outcome::Registered(tagged) = tagged else {
         panic!("{tagged:?}")
     };
     assert_eq!((&*tagged.login_name, &*tagged.tailnet_name), ("", "home"));
+}
+
+async fn owners_of_registrations_that_come_together_are_asked_for_together(services: TestServices) {
+    let mut keys = Vec::new();
+    for number in 0..20 {
+        let name = format!("user-{number}@example.com");
+        let user = services
+            .new_user(services.tailnet, &name, Role::Member)
+            .await;
+        let key = PreAuthKey {
+            user_id: user.id,
+            ..PreAuthKey::default()
+        };
+        keys.push((services.new_key(key).await, name));
+    }
+    let before = services.count_identity_calls("ResolveUsers");
+    let joining = (1_u8..).zip(&keys).map(async |(number, (key, name))| {
+        let joined = services.register(with_key(number, 100 + number, key)).await;
+        let Outcome::Registered(joined) = joined else {
+            panic!("{joined:?}")
+        };
+        assert_eq!(joined.login_name, *name);
+    });
+    join_all(joining).await;
+    let asked = services.count_identity_calls("ResolveUsers") - before;
+    assert!(asked <= keys.len() / 2, "{asked}");
 }

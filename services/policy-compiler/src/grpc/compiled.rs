@@ -4,7 +4,7 @@ use bowline_proto::{
     changes::v1::{HeadsRequest, HeadsResponse},
     policy::v1::{
         CompiledUpdate, DescribeAttributesRequest, DescribeAttributesResponse, JudgeNodeRequest,
-        JudgeNodeResponse, WatchCompiledRequest,
+        JudgeNodeResponse, JudgeNodesRequest, JudgeNodesResponse, WatchCompiledRequest,
         policy_compiler_service_server::PolicyCompilerService,
     },
 };
@@ -24,7 +24,19 @@ impl PolicyCompilerService for PolicyCompiler {
     ) -> Result<Response<JudgeNodeResponse>, Status> {
         let request = request.into_inner();
         let tailnet = read_tailnet_id(request.tailnet_id)?;
-        Ok(Response::new(self.judge_node_of(tailnet, request).await?))
+        let judgements = self.judge_nodes_of(tailnet, vec![request]).await?;
+        let judgement = judgements.into_iter().next().unwrap_or_default();
+        Ok(Response::new(judgement))
+    }
+
+    async fn judge_nodes(
+        &self,
+        request: Request<JudgeNodesRequest>,
+    ) -> Result<Response<JudgeNodesResponse>, Status> {
+        let JudgeNodesRequest { tailnet_id, nodes } = request.into_inner();
+        let tailnet = read_tailnet_id(tailnet_id)?;
+        let judgements = self.judge_nodes_of(tailnet, nodes).await?;
+        Ok(Response::new(JudgeNodesResponse { judgements }))
     }
 
     async fn describe_attributes(

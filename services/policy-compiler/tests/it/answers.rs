@@ -3,8 +3,8 @@
 use bowline_proto::{
     key_registry::v1::{SetTagsRequest, node_service_client::NodeServiceClient},
     policy::v1::{
-        ExplainAccessRequest, JudgeNodeRequest, PreviewPolicyRequest,
-        policy_compiler_service_client::PolicyCompilerServiceClient,
+        ExplainAccessRequest, JudgeNodeRequest, JudgeNodeResponse, JudgeNodesRequest,
+        PreviewPolicyRequest, policy_compiler_service_client::PolicyCompilerServiceClient,
     },
 };
 use bowline_test_support::on_both;
@@ -150,9 +150,22 @@ async fn judgement_names_the_tags_that_are_not_defined(compiler: TestCompiler) {
         requested_tags: vec!["tag:web".to_owned(), "tag:new".to_owned()],
         ..JudgeNodeRequest::default()
     };
-    let judged = client.judge_node(request).await.unwrap().into_inner();
+    let judged = client.judge_node(request.clone()).await.unwrap();
+    let judged = judged.into_inner();
     assert_eq!(judged.undefined_tags, ["tag:new", "tag:old"]);
     assert_eq!(judged.refused_tags, ["tag:web", "tag:new"]);
+    // Of several each has its own.
+    let together = |nodes| JudgeNodesRequest {
+        tailnet_id: compiler.tailnet,
+        nodes,
+    };
+    let nodes = vec![JudgeNodeRequest::default(), request.clone()];
+    let answer = client.judge_nodes(together(nodes)).await.unwrap();
+    let expected = [JudgeNodeResponse::default(), judged];
+    assert_eq!(answer.into_inner().judgements, expected);
+    let too_many = together(vec![request; 101]);
+    let refused = client.judge_nodes(too_many).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
 }
 
 async fn watchers_hear_everything_first_and_then_what_differs(compiler: TestCompiler) {
