@@ -22,7 +22,9 @@ pub(crate) const MOST_IN_BATCH: usize = 64;
 
 /// Questions `Q` in groups `G`. Those asked together have one answer `A`, or one error `E`.
 #[derive(Debug)]
-pub(crate) struct BatchedQuestions<G, Q, A, E>(Mutex<BTreeMap<G, Arc<QuestionGroup<Q, A, E>>>>);
+pub(crate) struct BatchedQuestions<G, Q, A, E>(Mutex<QuestionGroups<G, Q, A, E>>);
+
+type QuestionGroups<G, Q, A, E> = BTreeMap<G, Arc<QuestionGroup<Q, A, E>>>;
 
 /// The questions of a group.
 #[derive(Debug)]
