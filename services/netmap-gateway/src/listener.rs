@@ -1,5 +1,6 @@
 //! Accepts connections, speaks TLS, and bounds what a connection may cost before it has proven anything.
 
+mod arrival;
 mod connection;
 mod connection_end;
 mod limits;
@@ -8,9 +9,7 @@ mod preface;
 mod proxies;
 mod quota;
 
-use std::{
-    future::Future, io, net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration,
-};
+use std::{future::Future, io, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, http::Request};
 use bowline_service_kit::{Shutdown, Tasks, connection_slots::SlotStream};
@@ -22,13 +21,12 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
-    task::unconstrained,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use arrival::Arrivals;
 use connection::PATIENCE;
-use connection_end::ConnectionEnd;
 use link::HeardStream;
 
 pub use connection::Connection;
@@ -51,8 +49,6 @@ pub(crate) const CONNECTION_WINDOW: u32 = 128 * 1024;
 pub(crate) const SEND_BUFFER: usize = 64 * 1024;
 /// How long requests that are under way may still take when their connection closes.
 pub(crate) const CLOSE_TIME: Duration = Duration::from_secs(5);
-/// After how many connections other tasks have their turn.
-const ACCEPTED_IN_A_ROW: u64 = 1024;
 const WANTS_TLS: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 40\r\n\
     Connection: close\r\n\r\nthis port speaks https: use an https URL";
@@ -62,7 +58,6 @@ type Socket = SlotStream<TcpStream, Holder>;
 
 /// Where clients connect.
 pub struct Listener {
-    pub(crate) socket: TcpListener,
     pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) routes: Router,
     pub(crate) limits: Arc<ListenerLimits>,
@@ -70,121 +65,30 @@ pub struct Listener {
 
 impl Listener {
     /// Accepts until the drain begins, then waits until the last connection has closed.
-    pub(crate) async fn run(self, tasks: Tasks) -> io::Result<()> {
+    pub(crate) async fn run(self, socket: TcpListener, tasks: Tasks) -> io::Result<()> {
         let open = TaskTracker::new();
-        let mut accepting = self;
-        // It is not interrupted as other tasks are after a little work: when thousands come at once, the system would refuse
-        // those that it has no room to keep for it.
-        unconstrained(accepting.accept(&tasks, &open)).await;
-        // Closing the socket refuses new connections at once, so that clients try another gateway.
-        drop(accepting);
+        let arrivals = Arrivals::new(self, tasks, open.clone());
+        arrivals.run(socket).await?;
         open.close();
         open.wait().await;
         Ok(())
     }
 
-    async fn accept(&mut self, tasks: &Tasks, open: &TaskTracker) {
-        let shutdown = tasks.shutdown().clone();
-        for number in 1.. {
-            if number % ACCEPTED_IN_A_ROW == 0 {
-                tokio::task::yield_now().await;
-            }
-            let accepted = tokio::select! {
-                () = shutdown.wait_for_drain() => return,
-                accepted = self.socket.accept() => accepted,
-            };
-            let (socket, source) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    // Most likely there is no free descriptor: wait until some are given back.
-                    tracing::warn!(%error, "a connection can not be accepted");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                    continue;
-                }
-            };
-            // A proxy's own address is not limited: many clients share it.
-            let stranger = (!self.limits.proxies.contain(source.ip())).then(|| source.ip());
-            let Some(slot) = self.limits.slots.take_slot(stranger).await else {
-                metrics::counter!("bowline_gateway_connections_refused_total").increment(1);
-                continue;
-            };
-            drop(socket.set_nodelay(true));
-            let accepted = AcceptedSocket {
-                socket: SlotStream::new(socket, slot),
-                source,
-                limits: Arc::clone(&self.limits),
-                end: ConnectionEnd::new(shutdown.clone(), number, open.token()),
-            };
-            let (routes, tls, shutdown) = (self.routes.clone(), self.tls.clone(), shutdown.clone());
-            let slot = accepted.socket.handle();
-            let serving = async move {
-                tokio::select! {
-                    () = accepted.serve(tls, routes, shutdown) => {}
-                    () = slot.wait_for_displacement() => {}
-                }
-            };
-            tasks.spawn_background("connection", contain_panic(serving));
-        }
-    }
-}
-
-/// An accepted connection from which nothing was read yet.
-struct AcceptedSocket {
-    socket: Socket,
-    source: SocketAddr,
-    limits: Arc<ListenerLimits>,
-    end: ConnectionEnd,
-}
-
-impl AcceptedSocket {
-    async fn serve(mut self, tls: Option<TlsAcceptor>, routes: Router, shutdown: Shutdown) {
-        let source = match self.read_client_address().await {
-            Ok(source) => source,
-            Err(error) => {
-                metrics::counter!("bowline_gateway_proxy_headers_refused_total").increment(1);
-                return tracing::debug!(source = %self.source, %error, "a PROXY header is refused");
-            }
-        };
-        let Self {
-            socket,
-            limits: front,
-            end,
-            ..
-        } = self;
-        let connection = Connection::new(front, source, socket.handle(), end);
-        let Some(tls) = tls else {
-            return serve(socket, connection, routes, shutdown).await;
+    async fn serve_connection(
+        self: Arc<Self>,
+        socket: Socket,
+        connection: Connection,
+        shutdown: Shutdown,
+    ) {
+        let Some(tls) = &self.tls else {
+            return serve(socket, connection, self.routes.clone(), shutdown).await;
         };
         let secured = tokio::select! {
-            secured = tokio::time::timeout(PATIENCE, accept_tls(&tls, socket)) => secured,
+            secured = tokio::time::timeout(PATIENCE, accept_tls(tls, socket)) => secured,
             () = connection.wait_for_drain_turn() => return,
         };
         if let Ok(Ok(Some(socket))) = secured {
-            serve(socket, connection, routes, shutdown).await;
-        }
-    }
-
-    /// Returns the client's address: from the PROXY header where a trusted balancer writes one, else the socket's.
-    async fn read_client_address(&mut self) -> io::Result<SocketAddr> {
-        let proxies = &self.limits.proxies;
-        if !proxies.write_headers {
-            return Ok(self.source);
-        }
-        if proxies.contain(self.source.ip()) {
-            let client = preface::read_header(self.socket.stream_mut()).await?;
-            if let Some(client) = client {
-                self.socket.handle().set_address(client.ip());
-            }
-            return Ok(client.unwrap_or(self.source));
-        }
-        let begins = preface::begins_with_header(self.socket.stream_mut());
-        match tokio::time::timeout(PATIENCE, begins).await {
-            Ok(Ok(false)) => Ok(self.source),
-            Ok(Ok(true)) => Err(io::Error::other(
-                "trusted_proxies does not list this address",
-            )),
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+            serve(socket, connection, self.routes.clone(), shutdown).await;
         }
     }
 }

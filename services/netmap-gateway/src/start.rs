@@ -167,15 +167,12 @@ pub fn start(
         });
         let routes = http::public_routes(Arc::clone(&gateway)).merge(more_routes);
         let listener = Listener {
-            socket,
             tls,
             routes,
             limits: front,
         };
-        tasks.spawn_critical(
-            "listen",
-            serve(listener, Arc::clone(&gateway), leaving, tasks.clone()),
-        );
+        let serving = listener.run(socket, tasks.clone());
+        tasks.spawn_critical("listen", serve(serving, Arc::clone(&gateway), leaving));
         if let Some(plan) = ordered {
             // Challenges are answered from now on.
             bowline_acme::start(plan, gateway.clock.clone(), &gateway.tasks)?;
@@ -265,23 +262,21 @@ fn listen_for_administrators(
     admin::check_address(listen, tls.is_some())?;
     let (socket, address) = listen_at(listen)?;
     let listener = Listener {
-        socket,
         routes: admin::admin_routes(backends.clone(), bowline_proto::DESCRIPTOR_SET)?,
         limits: ListenerLimits::for_administrators(proxies, tls.is_some()),
         tls,
     };
-    tasks.spawn_critical("administration", listener.run(tasks.clone()));
+    tasks.spawn_critical("administration", listener.run(socket, tasks.clone()));
     Ok(address)
 }
 
 /// Serves until a drain has closed the last connection, and the registry knows that the sessions have ended.
 async fn serve(
-    listener: Listener,
+    serving: impl Future<Output = io::Result<()>>,
     gateway: Arc<Gateway>,
     leaving: CancellationToken,
-    tasks: Tasks,
 ) -> io::Result<()> {
-    listener.run(tasks).await?;
+    serving.await?;
     gateway.report_pace.pass_all_on();
     gateway.reporter.wait_until_flushed().await;
     leaving.cancel();

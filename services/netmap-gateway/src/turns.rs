@@ -20,9 +20,6 @@ use tokio::sync::oneshot;
 
 use crate::{machine::RequestFailure, session::busy_processors};
 
-/// How many handshakes are worked on at once. Few: whoever asks for something that costs little meanwhile, such as the keys, waits
-/// for these and not for all that have come.
-const HANDSHAKES: usize = 16;
 /// How many registrations are sent to the registry at once: it commits those that arrive together in one transaction.
 const REGISTRATIONS: usize = 256;
 /// How many full maps are asked for at once, for each processor that makes them: it never waits for the next.
@@ -94,12 +91,12 @@ impl FairSemaphore {
         patience: Duration,
     ) -> Option<Turn> {
         // A permit that arrives too late is dropped with its channel, and the next request has the turn.
-        let turn = tokio::time::timeout(patience, self.enqueue(origin)).await;
+        let turn = tokio::time::timeout(patience, self.wait_for_turn(origin)).await;
         turn.ok()?
     }
 
-    /// Waits for a turn.
-    async fn enqueue(self: &Arc<Self>, origin: RequestOrigin) -> Option<Turn> {
+    /// Waits for a turn, however long.
+    pub async fn wait_for_turn(self: &Arc<Self>, origin: RequestOrigin) -> Option<Turn> {
         let waiting = {
             let mut state = self.lock_queues();
             if state.free > 0 {
@@ -187,7 +184,6 @@ impl Drop for Turn {
 /// The turns of this gateway.
 #[derive(Debug)]
 pub struct Turns {
-    handshakes: Arc<FairSemaphore>,
     registrations: Arc<FairSemaphore>,
     full_maps: Arc<FairSemaphore>,
     pace: Mutex<TokenBuckets<NodeId>>,
@@ -203,7 +199,6 @@ impl Turns {
     /// Returns turns for this many registrations and full maps at once.
     fn new(registrations: usize, full_maps: usize) -> Self {
         Self {
-            handshakes: FairSemaphore::new(HANDSHAKES),
             registrations: FairSemaphore::new(registrations),
             full_maps: FairSemaphore::new(full_maps),
             pace: Mutex::new(TokenBuckets::new(FULL_MAPS, MOST_NODES)),
@@ -262,17 +257,6 @@ impl Turns {
         })
     }
 
-    /// Waits for the turn to answer a handshake; nobody is known before it.
-    ///
-    /// # Errors
-    ///
-    /// 503 when too many wait.
-    pub async fn admit_handshake(&self, source: Network) -> Result<Turn, RequestFailure> {
-        let origin = RequestOrigin::Stranger(source);
-        let turn = self.handshakes.acquire(origin, PATIENCE).await;
-        turn.ok_or_else(crowded_failure)
-    }
-
     /// Waits for the turn to ask the registry for a registration.
     ///
     /// # Errors
@@ -305,18 +289,18 @@ impl Turns {
             }
             turn = self.full_maps.acquire(RequestOrigin::Known(node), FIRST_MAP_PATIENCE) => turn,
         };
-        turn.ok_or_else(crowded_failure)
+        turn.ok_or_else(|| {
+            let text = "too many devices are connecting at the moment: try again in a few seconds";
+            RequestFailure::new(StatusCode::SERVICE_UNAVAILABLE, text)
+        })
     }
 
     /// Waits for the turn to send a full map again in an open stream; `None` when the gateway ends.
     pub async fn admit_full_map(&self, node: NodeId) -> Option<Turn> {
-        self.full_maps.enqueue(RequestOrigin::Known(node)).await
+        self.full_maps
+            .wait_for_turn(RequestOrigin::Known(node))
+            .await
     }
-}
-
-fn crowded_failure() -> RequestFailure {
-    let text = "too many devices are connecting at the moment: try again in a few seconds";
-    RequestFailure::new(StatusCode::SERVICE_UNAVAILABLE, text)
 }
 
 impl Default for Turns {

@@ -20,7 +20,6 @@ use bowline_control_noise::{
     error_frame,
 };
 use bowline_control_wire::{MapRequest, RegisterRequest, parse_request};
-use bowline_service_kit::networks::Network;
 use challenge::Challenge;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -65,7 +64,7 @@ pub async fn upgrade_to_noise(
     mut request: Request,
 ) -> Result<Response<Body>, RequestFailure> {
     let initiation = read_initiation(request.headers())?;
-    let result = accept(&gateway, &connection, &initiation).await?;
+    let result = accept(&gateway, &initiation);
     let upgrading = hyper::upgrade::on(&mut request);
     let tasks = gateway.tasks.clone();
     let conversation = async move {
@@ -103,7 +102,7 @@ pub async fn upgrade_websocket(
         .map_err(|error| RequestFailure::new(StatusCode::BAD_REQUEST, error.to_string()))?;
     let text = query.handshake.ok_or_else(no_handshake)?;
     let initiation = decode_base64(&text)?;
-    let result = accept(&gateway, &connection, &initiation).await?;
+    let result = accept(&gateway, &initiation);
     Ok(websocket
         .protocols([PROTOCOL])
         .max_frame_size(LONGEST_MESSAGE)
@@ -118,18 +117,8 @@ pub async fn upgrade_websocket(
         }))
 }
 
-/// Accepts an initiation made for any of the control keys, when it is its turn.
-async fn accept(
-    gateway: &Gateway,
-    connection: &Connection,
-    initiation: &[u8],
-) -> Result<Result<Accepted, HandshakeError>, RequestFailure> {
-    let source = Network::narrowest(connection.source());
-    let _turn = gateway.turns.admit_handshake(source).await?;
-    Ok(answer_initiation(gateway, initiation))
-}
-
-fn answer_initiation(gateway: &Gateway, initiation: &[u8]) -> Result<Accepted, HandshakeError> {
+/// Accepts an initiation made for any of the control keys.
+fn accept(gateway: &Gateway, initiation: &[u8]) -> Result<Accepted, HandshakeError> {
     let keys = gateway.keys.current();
     let accepted = Responder::default().accept(initiation, keys.noise.iter())?;
     if let Some((state, _)) = keys.noise.with_states().nth(accepted.control) {

@@ -35,23 +35,6 @@ async fn those_beyond_the_bound_wait_for_their_turn_and_are_then_told_to_come_ba
 }
 
 #[tokio::test(start_paused = true)]
-async fn handshakes_beyond_the_bound_wait_for_their_turn_and_are_then_told_to_come_back() {
-    let turns = Turns::new(1, 1);
-    let source = Network::narrowest("192.0.2.1".parse().expect("an address"));
-    let mut taken = Vec::new();
-    for _ in 0..HANDSHAKES {
-        taken.push(turns.admit_handshake(source).await.expect("free"));
-    }
-    let refused = turns.admit_handshake(source).await;
-    assert_eq!(refused.expect_err("none is free").status(), 503);
-    let waiting = tokio::join!(turns.admit_handshake(source), async {
-        tokio::time::sleep(PATIENCE / 2).await;
-        drop(taken.pop());
-    });
-    assert!(waiting.0.is_ok());
-}
-
-#[tokio::test(start_paused = true)]
 async fn known_node_waits_for_its_first_map_as_long_as_many_others_take() {
     let turns = Turns::new(1, 1);
     let map = turns
