@@ -71,10 +71,14 @@ fn routes() -> Router {
         .route("/ts2021", handshake)
 }
 
+/// How long something may take before it counts as missing.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 async fn read_answer(client: &mut TcpStream, end: &str) {
     let mut answer = Vec::new();
     while !answer.ends_with(end.as_bytes()) {
-        assert!(client.read_buf(&mut answer).await.expect("an answer") > 0);
+        let read = timeout(PATIENCE, client.read_buf(&mut answer)).await;
+        assert!(read.expect("in time").expect("an answer") > 0);
     }
 }
 
@@ -106,7 +110,8 @@ async fn handshake_that_stalls_keeps_nobody_waiting() {
         clients.push(listener.send(HANDSHAKE).await);
     }
     while begun.0.load(Ordering::Relaxed) < clients.len() {
-        begun.1.notified().await;
+        let next = timeout(PATIENCE, begun.1.notified()).await;
+        next.expect("in time");
     }
 }
 
