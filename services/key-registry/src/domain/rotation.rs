@@ -117,19 +117,28 @@ pub struct MachineNode {
     pub is_user_barred: bool,
 }
 
-/// Returns the machine's node that a registrant gets back: one of the same owner whose key has ended; of several, the last
-/// seen. A node with a live session is never taken over: somebody else is using it.
+/// Returns the machine's node that a registrant gets back: the one that had the key it names as its last, or one of the
+/// same owner whose key has ended; of several, the last seen. A node with a live session is never taken over: somebody
+/// else is using it.
+///
+/// A client that names a key from before has lost the one that came after: it ended before it stored it, or its disk was
+/// restored.
 pub fn find_returning_node<'n>(
     nodes: &'n [MachineNode],
     registrant: &Registrant,
+    formerly_named: Option<u64>,
     now: DateTime<Utc>,
 ) -> Option<&'n Node> {
+    let is_named = |candidate: &MachineNode| formerly_named == Some(candidate.node.id);
     let is_free = |candidate: &&MachineNode| {
         !candidate.is_live
-            && has_ended(&candidate.node, now)
+            && (is_named(candidate) || has_ended(&candidate.node, now))
             && registrant.matches_node(&candidate.node, candidate.is_user_barred)
     };
-    nodes.iter().find(is_free).map(|candidate| &candidate.node)
+    let mut free = nodes.iter().filter(is_free);
+    let last_seen = free.clone().next();
+    let found = free.find(|candidate| is_named(candidate)).or(last_seen);
+    found.map(|candidate| &candidate.node)
 }
 
 /// Returns the node that another machine uses with the same machine key while a registrant makes a new one, if one does.

@@ -271,10 +271,12 @@ async fn find_node(
     has_node: bool,
 ) -> Result<Result<RegistrantNode, RotationRefusal>, RegistryError> {
     let (request, now) = (&bind_request.request, mutation.now());
-    let old = match request.old_node_key.len() {
-        32 => nodes::by_key(mutation.connection(), &request.old_node_key).await?,
-        _ => None,
+    let names_key = request.old_node_key.len() == 32;
+    let old = match names_key {
+        true => nodes::by_key(mutation.connection(), &request.old_node_key).await?,
+        false => None,
     };
+    let names_former_key = names_key && old.is_none();
     if let Some(old) = old {
         let proof = KeyProof {
             machine_key: &request.machine_key,
@@ -294,14 +296,21 @@ async fn find_node(
     if !has_node {
         return Ok(Ok(RegistrantNode::New { shared_with: None }));
     }
-    let tailnet = registrant.owner.tailnet_id;
+    let (tailnet, machine) = (registrant.owner.tailnet_id, &request.machine_key);
     let on = mutation.connection();
-    let mut found = nodes::of_machine(on, tailnet, &request.machine_key, now).await?;
+    // Where proof of both keys is asked for, nobody can give it for a key that is lost.
+    let former = match names_former_key && !bind_request.credential.tailnet.require_key_proof {
+        true => node_keys::holder_of_key(on, &request.old_node_key, machine).await?,
+        false => None,
+    };
+    let former = former.filter(|holder| holder.machine_key == *machine);
+    let former = former.map(|holder| holder.node_id);
+    let mut found = nodes::of_machine(on, tailnet, machine, former, now).await?;
     for candidate in &mut found {
         candidate.is_user_barred &= candidate.node.user_id != registrant.owner.user_id;
     }
     Ok(Ok(
-        match rotation::find_returning_node(&found, registrant, now) {
+        match rotation::find_returning_node(&found, registrant, former, now) {
             Some(node) => RegistrantNode::Same(Box::new(node.clone())),
             None => {
                 let shared_with =

@@ -140,6 +140,7 @@ pub async fn of_machine(
     on: &mut AnyConnection,
     tailnet_id: u64,
     machine_key: &[u8],
+    named: Option<u64>,
     now: DateTime<Utc>,
 ) -> Result<Vec<MachineNode>, DatabaseError> {
     /// A machine that makes nodes without end is no reason to read them all.
@@ -152,14 +153,16 @@ pub async fn of_machine(
          LEFT JOIN barred_users ON barred_users.tailnet_id = nodes.tailnet_id
              AND barred_users.user_id = nodes.user_id
          WHERE nodes.tailnet_id = $1 AND nodes.machine_key = $2
-             AND (nodes.expired = 1 OR nodes.key_expiry <= CAST($3 AS BIGINT) OR soft_states.online = 1)
+             AND (nodes.expired = 1 OR nodes.key_expiry <= CAST($3 AS BIGINT) OR soft_states.online = 1
+                OR nodes.id = CAST($5 AS BIGINT))
          ORDER BY COALESCE(soft_states.last_seen, 0) DESC, nodes.id DESC LIMIT $4",
     );
     let query = query
         .bind(tailnet_id.cast_signed())
         .bind(machine_key.to_vec())
         .bind(to_micros(now))
-        .bind(MOST);
+        .bind(MOST)
+        .bind(named.map_or(0, u64::cast_signed));
     let read = |row: &AnyRow| {
         let online: Option<i64> = row.try_get("online")?;
         let offline_at: Option<i64> = row.try_get("offline_at")?;

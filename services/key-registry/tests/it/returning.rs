@@ -19,6 +19,7 @@ on_both!(TestServices::start =>
     logging_out_and_in_again_by_key_is_the_same_node,
     logging_out_and_in_again_by_login_is_the_same_node,
     expired_node_comes_back_without_naming_its_old_key,
+    machine_that_lost_its_new_key_comes_back_by_the_one_before,
     tagged_node_comes_back_and_becomes_its_user_s_by_a_login_without_tags,
     node_with_a_live_session_is_never_taken_over,
     login_says_whether_its_machine_is_in_already,
@@ -109,6 +110,34 @@ async fn logging_out_and_in_again_by_login_is_the_same_node(services: TestServic
         &first,
         &services.register_node(with_key(1, 103, &key)).await,
     );
+}
+
+/// Its client ended between the answer and its disk, or its disk was restored.
+async fn machine_that_lost_its_new_key_comes_back_by_the_one_before(services: TestServices) {
+    let key = services.new_user_key(true).await;
+    let first = services.register_node(with_key(1, 101, &key)).await;
+    let renewed = |new| RegisterRequest {
+        old_node_key: vec![101; 32],
+        ..with_key(1, new, &key)
+    };
+    assert_same(&first, &services.register_node(renewed(102)).await);
+    let last = services.register_node(renewed(103)).await;
+    assert_same(&first, &last);
+    assert_eq!(services.nodes().await.len(), 1);
+    let lost = services.register(with_key(1, 102, &key)).await;
+    assert!(matches!(lost, Outcome::KeyExpired(_)), "{lost:?}");
+    // Another installation with the same machine key is using it.
+    services.report_session(&last, true).await;
+    let newcomer = services.register_node(renewed(104)).await;
+    assert_ne!(newcomer.id, first.id);
+    // Another owner's node stays with its owner.
+    services.report_session(&last, false).await;
+    services.set_policy(POLICY).await;
+    let tagged = RegisterRequest {
+        pre_auth_key: services.new_tag_key("tag:db").await,
+        ..renewed(105)
+    };
+    assert_ne!(services.register_node(tagged).await.id, first.id);
 }
 
 /// Conditions on renewal apply by that, so that a machine can not choose.

@@ -57,7 +57,7 @@ async fn open(initiation: &[u8]) -> DuplexStream {
     inner
 }
 
-/// Passes on the payload of each message received, to the end of the connection.
+/// Passes on the payload of each message received, to the end of the connection, or of who reads it.
 async fn receive(mut socket: impl AsyncRead + Unpin, mut payload: impl AsyncWrite + Unpin) {
     while let Ok(first) = socket.read_u8().await {
         let second = socket.read_u8().await.unwrap();
@@ -70,8 +70,9 @@ async fn receive(mut socket: impl AsyncRead + Unpin, mut payload: impl AsyncWrit
         };
         let mut bytes = vec![0; usize::try_from(length).unwrap()];
         socket.read_exact(&mut bytes).await.unwrap();
-        if [CONTINUATION, BINARY].contains(&(first & 0x0f)) {
-            payload.write_all(&bytes).await.unwrap();
+        let is_payload = [CONTINUATION, BINARY].contains(&(first & 0x0f));
+        if is_payload && payload.write_all(&bytes).await.is_err() {
+            return;
         }
     }
 }

@@ -120,14 +120,27 @@ fn ended_node_comes_back_and_one_in_use_is_told_of() {
         held(4, true, false),
         held(5, true, false),
     ];
-    let back = find_returning_node(&nodes, &registrant(), now()).map(|node| node.id);
+    let back = find_returning_node(&nodes, &registrant(), None, now()).map(|node| node.id);
     assert_eq!(back, Some(4));
     assert_eq!(
         find_live_duplicate(&nodes, &registrant(), &[]).map(|node| node.id),
         Some(1)
     );
+    let named = |id| find_returning_node(&nodes, &registrant(), Some(id), now());
+    assert_eq!(
+        named(3).map(|node| node.id),
+        Some(3),
+        "it had the named key"
+    );
+    assert_eq!(
+        named(5).map(|node| node.id),
+        Some(5),
+        "before one seen later"
+    );
+    assert_eq!(named(1).map(|node| node.id), Some(4), "it is in use");
     let other = of(|registrant| registrant.owner.user_id = 8);
-    assert!(find_returning_node(&nodes, &other, now()).is_none());
+    assert!(find_returning_node(&nodes, &other, Some(3), now()).is_none());
+    assert!(find_returning_node(&nodes, &other, None, now()).is_none());
     assert!(
         find_live_duplicate(&nodes, &other, &[]).is_none(),
         "a profile of its own"
