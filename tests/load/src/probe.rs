@@ -6,6 +6,7 @@
 )]
 
 use std::{
+    io,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -35,6 +36,17 @@ pub struct KeyProber {
     thread: JoinHandle<KeyProbes>,
 }
 
+/// What came of asking once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ProbeOutcome {
+    /// There was an answer, so long after it was to be asked.
+    Answered(Duration),
+    /// Nothing listens: the gateway is being started, and clients go to another one at once.
+    Refused,
+    /// There was none.
+    Unanswered,
+}
+
 /// What came of it.
 #[derive(Debug, Default)]
 pub struct KeyProbes {
@@ -46,15 +58,22 @@ pub struct KeyProbes {
 
 impl KeyProbes {
     /// Sums up what came of each, with the moment that was intended for it.
-    fn of(mut probes: Vec<(Instant, Option<Duration>)>) -> Self {
+    fn of(mut probes: Vec<(Instant, ProbeOutcome)>) -> Self {
         probes.sort_unstable_by_key(|(intended, _)| *intended);
         // A server that is being started answers nobody, until it does.
-        let first = probes.iter().position(|(_, took)| took.is_some());
-        let outcomes = probes.iter().skip(first.unwrap_or_default());
-        let outcomes = outcomes.map(|(_, took)| *took);
+        let is_answered = |(_, outcome): &_| matches!(outcome, ProbeOutcome::Answered(_));
+        let first = probes.iter().position(is_answered).unwrap_or_default();
+        let outcomes = probes.iter().skip(first).map(|(_, outcome)| *outcome);
+        let took = outcomes.clone().filter_map(|outcome| match outcome {
+            ProbeOutcome::Answered(took) => Some(took),
+            ProbeOutcome::Unanswered => Some(PATIENCE),
+            ProbeOutcome::Refused => None,
+        });
         Self {
-            unanswered: outcomes.clone().filter(Option::is_none).count(),
-            took: outcomes.map(|took| took.unwrap_or(PATIENCE)).collect(),
+            took: took.collect(),
+            unanswered: outcomes
+                .filter(|outcome| *outcome == ProbeOutcome::Unanswered)
+                .count(),
         }
     }
 }
@@ -93,11 +112,19 @@ async fn probe_until(is_over: &AtomicBool, gateways: &[GatewayAddress]) -> KeyPr
     KeyProbes::of(running.join_all().await)
 }
 
-/// Asks once; returns when that was to be, and how long it took from then until there was an answer.
-async fn probe(gateway: GatewayAddress, intended: Instant) -> (Instant, Option<Duration>) {
-    let answer = timeout(PATIENCE, gateway.control_keys()).await;
-    let is_answered = answer.is_ok_and(|keys| keys.is_ok());
-    (intended, is_answered.then(|| intended.elapsed()))
+/// Asks once; returns when that was to be, and what came of it.
+async fn probe(gateway: GatewayAddress, intended: Instant) -> (Instant, ProbeOutcome) {
+    let outcome = match timeout(PATIENCE, gateway.control_keys()).await {
+        Ok(Ok(_)) => ProbeOutcome::Answered(intended.elapsed()),
+        Ok(Err(error)) if is_refused(&error) => ProbeOutcome::Refused,
+        Ok(Err(_)) | Err(_) => ProbeOutcome::Unanswered,
+    };
+    (intended, outcome)
+}
+
+fn is_refused(error: &anyhow::Error) -> bool {
+    let cause = error.downcast_ref::<io::Error>();
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 #[cfg(test)]

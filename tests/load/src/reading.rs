@@ -13,6 +13,8 @@ pub enum RunReading {
     CpuSeconds(&'static str),
     /// CPU milliseconds of the server for each operation.
     CpuPerOperation(&'static str),
+    /// CPU milliseconds of the server for each message to a node.
+    CpuPerMessage(&'static str),
     /// Bytes for each message to a node.
     BytesPerMessage(&'static str),
     /// Half of the times in milliseconds are not longer, and 99 of 100.
@@ -31,6 +33,7 @@ impl RunReading {
             | Self::Seconds(phase)
             | Self::CpuSeconds(phase)
             | Self::CpuPerOperation(phase)
+            | Self::CpuPerMessage(phase)
             | Self::BytesPerMessage(phase)
             | Self::Latency(phase)
             | Self::Longest(phase, _)
@@ -60,6 +63,9 @@ impl RunReading {
             Self::Seconds(_) => phase.seconds,
             Self::CpuSeconds(_) => run.cpu_without_idle(phase),
             Self::CpuPerOperation(_) => run.cpu_without_idle(phase) * 1000.0 / operations,
+            Self::CpuPerMessage(_) => {
+                run.cpu_without_idle(phase) * 1000.0 / phase.messages.max(1) as f64
+            }
             Self::BytesPerMessage(_) => phase.bytes as f64 / phase.messages.max(1) as f64,
             Self::Latency(_) => return phase.latency_ms.map(both),
             Self::Longest(_, name) => phase.summaries.get(name)?.max,

@@ -133,6 +133,7 @@ pub const GOALS: [TableGoal; 27] = [
             (Serve, Shown),
             (Separate, Shown),
             (Large, Shown),
+            (Memory, Shown),
             (Crowd, AtMost(&[200.0])),
         ],
     ),
