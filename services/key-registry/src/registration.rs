@@ -21,6 +21,7 @@ mod make_node;
 mod memory;
 mod new_node;
 mod questions;
+mod registrant_node;
 mod renewal;
 
 use std::sync::Arc;

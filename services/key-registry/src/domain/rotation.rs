@@ -126,18 +126,18 @@ pub struct MachineNode {
 pub fn find_returning_node<'n>(
     nodes: &'n [MachineNode],
     registrant: &Registrant,
-    formerly_named: Option<u64>,
+    former_holder: Option<u64>,
     now: DateTime<Utc>,
 ) -> Option<&'n Node> {
-    let is_named = |candidate: &MachineNode| formerly_named == Some(candidate.node.id);
+    let had_named_key = |candidate: &MachineNode| former_holder == Some(candidate.node.id);
     let is_free = |candidate: &&MachineNode| {
         !candidate.is_live
-            && (is_named(candidate) || has_ended(&candidate.node, now))
+            && (had_named_key(candidate) || has_ended(&candidate.node, now))
             && registrant.matches_node(&candidate.node, candidate.is_user_barred)
     };
-    let mut free = nodes.iter().filter(is_free);
-    let last_seen = free.clone().next();
-    let found = free.find(|candidate| is_named(candidate)).or(last_seen);
+    // Of those that are equal it is the first.
+    let free = nodes.iter().filter(is_free);
+    let found = free.min_by_key(|candidate| !had_named_key(candidate));
     found.map(|candidate| &candidate.node)
 }
 

@@ -22,6 +22,7 @@ use super::{
     make_node::{NewNodeOrigin, make_node},
     memory::RegistrationMemory,
     new_node::{audit_binding, describe_node, find_approval_rule, keep_report, set_key},
+    registrant_node::{RegistrantNode, find_node},
 };
 use crate::{
     actors::{machine_actor, pre_auth_key_actor},
@@ -30,13 +31,13 @@ use crate::{
         approval,
         node_limits::CountedNodes,
         registrant_guess::RegistrantGuess,
-        rotation::{self, KeyOwner, KeyProof, Registrant, RotationRefusal, RotationVerdict},
+        rotation::{KeyOwner, Registrant},
         routes,
     },
     error::RegistryError,
     node_changes, own_changes,
     store::{
-        barred_users, kept_out_machines, node_keys, nodes, pre_auth_keys,
+        kept_out_machines, node_keys, nodes, pre_auth_keys,
         registrants::{self, RegistrantFacts, RegistrantQuestion},
         retired_keys,
     },
@@ -245,82 +246,6 @@ async fn take_kept_out_machine(
     let tailnet = mutation.tailnet().get();
     let on = mutation.connection();
     Ok(kept_out_machines::take_machine(on, tailnet, &request.machine_key).await?)
-}
-
-/// Which node a registrant is.
-enum RegistrantNode {
-    /// One that its machine holds.
-    Same(Box<Node>),
-    /// A new one; another that is in use with the same machine key, if there is one.
-    New { shared_with: Option<Box<Node>> },
-}
-
-impl RegistrantNode {
-    fn known(&self) -> Option<&Node> {
-        match self {
-            Self::Same(node) => Some(node),
-            Self::New { .. } => None,
-        }
-    }
-}
-
-async fn find_node(
-    mutation: &mut Mutation,
-    bind_request: &BindRequest,
-    registrant: &Registrant,
-    has_node: bool,
-) -> Result<Result<RegistrantNode, RotationRefusal>, RegistryError> {
-    let (request, now) = (&bind_request.request, mutation.now());
-    let names_key = request.old_node_key.len() == 32;
-    let old = match names_key {
-        true => nodes::by_key(mutation.connection(), &request.old_node_key).await?,
-        false => None,
-    };
-    let names_former_key = names_key && old.is_none();
-    if let Some(old) = old {
-        let proof = KeyProof {
-            machine_key: &request.machine_key,
-            node_key: &request.node_key,
-            proven_keys: &request.proven_node_keys,
-            is_required: bind_request.credential.tailnet.require_key_proof,
-        };
-        // That the registrant's own user is in good standing was said by identity a moment ago.
-        let is_barred = old.user_id != registrant.owner.user_id
-            && barred_users::is_barred(mutation.connection(), &old).await?;
-        match rotation::judge_rotation(&old, proof, registrant, is_barred, now) {
-            RotationVerdict::Replaces => return Ok(Ok(RegistrantNode::Same(Box::new(old)))),
-            RotationVerdict::Refused(refusal) => return Ok(Err(refusal)),
-            RotationVerdict::NewNode => {}
-        }
-    }
-    if !has_node {
-        return Ok(Ok(RegistrantNode::New { shared_with: None }));
-    }
-    let (tailnet, machine) = (registrant.owner.tailnet_id, &request.machine_key);
-    let on = mutation.connection();
-    // Where proof of both keys is asked for, nobody can give it for a key that is lost.
-    let former = match names_former_key && !bind_request.credential.tailnet.require_key_proof {
-        true => node_keys::holder_of_key(on, &request.old_node_key, machine).await?,
-        false => None,
-    };
-    let former = former.filter(|holder| holder.machine_key == *machine);
-    let former = former.map(|holder| holder.node_id);
-    let mut found = nodes::of_machine(on, tailnet, machine, former, now).await?;
-    for candidate in &mut found {
-        candidate.is_user_barred &= candidate.node.user_id != registrant.owner.user_id;
-    }
-    Ok(Ok(
-        match rotation::find_returning_node(&found, registrant, former, now) {
-            Some(node) => RegistrantNode::Same(Box::new(node.clone())),
-            None => {
-                let shared_with =
-                    rotation::find_live_duplicate(&found, registrant, &request.old_node_key);
-                RegistrantNode::New {
-                    shared_with: shared_with.cloned().map(Box::new),
-                }
-            }
-        },
-    ))
 }
 
 /// Gives a node that its machine holds already its new key.

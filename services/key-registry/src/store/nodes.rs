@@ -135,12 +135,13 @@ pub async fn list_routers<'e>(
     rows.iter().map(router).collect()
 }
 
-/// Returns the nodes of a machine in a tailnet whose key has ended or that have a live session, last seen first.
+/// Returns the nodes of a machine in a tailnet whose key has ended, that have a live session, or of this number, last seen
+/// first.
 pub async fn of_machine(
     on: &mut AnyConnection,
     tailnet_id: u64,
     machine_key: &[u8],
-    named: Option<u64>,
+    former_holder: Option<u64>,
     now: DateTime<Utc>,
 ) -> Result<Vec<MachineNode>, DatabaseError> {
     /// A machine that makes nodes without end is no reason to read them all.
@@ -162,7 +163,7 @@ pub async fn of_machine(
         .bind(machine_key.to_vec())
         .bind(to_micros(now))
         .bind(MOST)
-        .bind(named.map_or(0, u64::cast_signed));
+        .bind(former_holder.map_or(0, u64::cast_signed));
     let read = |row: &AnyRow| {
         let online: Option<i64> = row.try_get("online")?;
         let offline_at: Option<i64> = row.try_get("offline_at")?;

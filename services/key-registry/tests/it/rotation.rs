@@ -117,4 +117,11 @@ async fn rotation_is_refused_unproven_where_the_tailnet_asks_for_proof(services:
         ..rotate
     };
     assert_eq!(services.register_node(proven).await.id, first.id);
+    // Who names a key from before can not prove the present one: it is another node.
+    let former = RegisterRequest {
+        old_node_key: vec![101; 32],
+        proven_node_keys: vec![vec![101; 32], vec![103; 32]],
+        ..with_key(1, 103, &key)
+    };
+    assert_ne!(services.register_node(former).await.id, first.id);
 }

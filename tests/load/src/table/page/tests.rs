@@ -6,6 +6,7 @@ fn done(run: TableRun, nodes: u32, milliseconds: f64) -> DoneRun {
         operations: 100,
         measured_seconds: 20.0,
         server_cpu: [("bowline".to_owned(), milliseconds / 10.0)].into(),
+        messages: 10_000,
         views: 100,
         ..PhaseReport::default()
     };
@@ -55,6 +56,12 @@ fn how_a_change_grows_is_fitted_to_several_sizes() {
     };
     assert_eq!(met(&page(&sizes(8.0)), "exponent of CPU"), Some(true));
     assert_eq!(met(&page(&sizes(12.0)), "exponent of CPU"), Some(false));
+    // Twice as much for twice as many is as much for each.
+    let mut more_told = sizes(16.0);
+    if let Some(report) = &mut more_told[2].report {
+        report.phases[0].messages *= 2;
+    }
+    assert_eq!(met(&page(&more_told), "exponent of CPU"), Some(true));
     assert!(page(&sizes(8.0)[..1]).lines.is_empty());
 }
 
