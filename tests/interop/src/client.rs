@@ -221,6 +221,31 @@ impl Client {
         self.run(&arguments).map(drop)
     }
 
+    /// Joins with a key when a try before was refused with these words.
+    ///
+    /// The client goes on with that try until it is asked anew. A command that begins meanwhile may be told of the
+    /// earlier refusal, and is then repeated, as a user would.
+    ///
+    /// # Errors
+    ///
+    /// What else the client says.
+    pub fn join_after_refusal(
+        &self,
+        url: &str,
+        key: &str,
+        hostname: &str,
+        refusal: &str,
+    ) -> Result<()> {
+        let limit = Duration::from_secs(20);
+        let (joined, _) = wait_for("an answer to the new try", limit, || {
+            match self.join(url, key, hostname) {
+                Err(error) if error.to_string().contains(refusal) => Err(error.to_string()),
+                joined => Ok(joined),
+            }
+        });
+        joined
+    }
+
     /// Begins to join without a key; returns the address to visit, and the command that waits for it.
     ///
     /// # Errors

@@ -4,6 +4,15 @@ use bowline_interop::{Client, Release, Server, TestNetwork, wait_for};
 
 use super::SOON;
 
+/// What the policy says to a key that works more than once.
+const ONLY_ONE_OFF: &str =
+    "the network's key policy says that auth keys have to work only once: ask for another";
+/// What the policy says to a login.
+const NO_LOGINS: &str =
+    "the network's key policy lets no login add a device: ask an administrator for an auth key";
+/// What is said to who comes with a key that is used up.
+const USED_UP: &str = "as often as it may be: ask for another";
+
 /// Has a client ask to be let in with a key; returns what it tells its user.
 fn refused(client: &Client, server: &Server, key: &str, name: &str) -> String {
     let joined = client.join(&server.url, key, name);
@@ -30,15 +39,14 @@ fn client_tells_its_user_why_the_key_policy_does_not_let_it_join_and_what_to_do(
         .set_key_policy(r#"{"pre_auth_keys": {"only_one_off": true}}"#)
         .unwrap();
     let told = refused(&client, &server, &reusable, "c1");
-    let words =
-        "the network's key policy says that auth keys have to work only once: ask for another";
-    assert!(told.contains(words), "{told}");
+    assert!(told.contains(ONLY_ONE_OFF), "{told}");
 
     // A key used from elsewhere.
     server
         .set_key_policy(r#"{"pre_auth_keys": {"source_networks": ["192.0.2.0/24"]}}"#)
         .unwrap();
-    let told = refused(&client, &server, &reusable, "c1");
+    let joined = client.join_after_refusal(&server.url, &reusable, "c1", ONLY_ONE_OFF);
+    let told = joined.unwrap_err().to_string();
     let address = &client.host.address;
     assert!(
         told.contains(&format!("from the address {address} ")),
@@ -49,21 +57,20 @@ fn client_tells_its_user_why_the_key_policy_does_not_let_it_join_and_what_to_do(
         "{told}"
     );
 
-    // A login.
+    // A login, of a client that no try before has left with something to say.
+    let newcomer = Client::start(network.host().unwrap(), Release::Current, &[]).unwrap();
     server
         .set_key_policy(
-            // The client goes on trying with the key by itself.
+            // The first client goes on trying with the key by itself.
             r#"{"pre_auth_keys": {"only_one_off": true}, "logins": {"no_new_nodes": true}}"#,
         )
         .unwrap();
-    let (login, waiting) = client.begin_login(&server.url, "c1").unwrap();
+    let (login, waiting) = newcomer.begin_login(&server.url, "c2").unwrap();
     let approve = ["logins", "approve", &login, "--user", "owner@home"];
     server.bowline(&approve).unwrap();
-    let words =
-        "the network's key policy lets no login add a device: ask an administrator for an auth key";
     wait_for("the client says why", SOON, || {
         let told = waiting.log();
-        if told.contains(words) {
+        if told.contains(NO_LOGINS) {
             Ok(())
         } else {
             Err(told)
@@ -83,10 +90,11 @@ fn client_tells_its_user_why_the_key_policy_does_not_let_it_join_and_what_to_do(
         "{trail}"
     );
 
-    // What is asked for lets it in.
+    // What is asked for lets a client in.
     let key = new_key(&server, &[]);
-    client.join(&server.url, &key, "c1").unwrap();
-    client.wait_for_state("Running", SOON);
+    let other = Client::start(network.host().unwrap(), Release::Current, &[]).unwrap();
+    other.join(&server.url, &key, "c3").unwrap();
+    other.wait_for_state("Running", SOON);
 }
 
 #[test]
@@ -96,15 +104,15 @@ fn key_lets_in_as_many_clients_as_it_may_and_no_more() {
     };
     let server = Server::start(network.host().unwrap(), "").unwrap();
     let key = new_key(&server, &["--reusable", "--max-uses", "2"]);
-    let clients: Vec<_> = (0..3)
+    let clients: Vec<_> = (0..4)
         .map(|_| Client::start(network.host().unwrap(), Release::Current, &[]).unwrap())
         .collect();
     for (client, name) in clients.iter().zip(["c1", "c2"]) {
         client.join(&server.url, &key, name).unwrap();
     }
     let told = refused(&clients[2], &server, &key, "c3");
-    let words = "the auth key was used 2 times, as often as it may be: ask for another";
-    assert!(told.contains(words), "{told}");
+    assert!(told.contains("the auth key was used 2 times"), "{told}");
+    assert!(told.contains(USED_UP), "{told}");
     assert_eq!(clients[2].state(), "NeedsLogin");
 
     // A lower limit of the policy holds for keys that are there.
@@ -112,10 +120,10 @@ fn key_lets_in_as_many_clients_as_it_may_and_no_more() {
     server
         .set_key_policy(r#"{"pre_auth_keys": {"max_uses": 1}}"#)
         .unwrap();
-    clients[2].join(&server.url, &wide, "c3").unwrap();
-    clients[0].wait_for_peers(&["c2", "c3"], SOON);
-    let fourth = Client::start(network.host().unwrap(), Release::Current, &[]).unwrap();
-    let told = refused(&fourth, &server, &wide, "c4");
-    assert!(told.contains("as often as it may be"), "{told}");
-    clients[0].wait_for_peers(&["c2", "c3"], SOON);
+    clients[3].join(&server.url, &wide, "c4").unwrap();
+    clients[0].wait_for_peers(&["c2", "c4"], SOON);
+    let fifth = Client::start(network.host().unwrap(), Release::Current, &[]).unwrap();
+    let told = refused(&fifth, &server, &wide, "c5");
+    assert!(told.contains(USED_UP), "{told}");
+    clients[0].wait_for_peers(&["c2", "c4"], SOON);
 }

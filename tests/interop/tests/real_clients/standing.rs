@@ -98,10 +98,13 @@ fn machine_that_waits_is_told_that_it_is_denied_until_it_is_approved() {
         (&true.into(), &false.into())
     );
     let told = client.run(&join).unwrap_err().to_string();
-    assert!(told.contains("denied this device"), "{told}");
+    let denied = "denied this device";
+    assert!(told.contains(denied), "{told}");
 
     server.bowline(&["nodes", "approve", "c1"]).unwrap();
-    client.join(&server.url, &key, "c1").unwrap();
+    client
+        .join_after_refusal(&server.url, &key, "c1", denied)
+        .unwrap();
     client.wait_for_state("Running", SOON);
     assert_eq!(state_of(&server, "c1")["id"], shown["id"]);
 }
