@@ -3,7 +3,7 @@
 mod challenge;
 mod one_task;
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use axum::{
     Extension, Json, Router,
@@ -160,12 +160,26 @@ fn decode_base64(text: &str) -> Result<Vec<u8>, RequestFailure> {
 async fn serve_noise<S>(
     routes: MachineRoutes,
     connection: Connection,
-    mut stream: S,
+    stream: S,
     result: Result<Accepted, HandshakeError>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let connection = connection.upgraded();
+    if let Some((stream, machine, challenge)) = begin_noise(connection, stream, result).await {
+        serve_requests(routes, machine, challenge, stream).await;
+    }
+}
+
+/// Answers the handshake, and sends the challenge; `None` when the handshake is refused, or the connection ends.
+async fn begin_noise<S>(
+    connection: Connection,
+    mut stream: S,
+    result: Result<Accepted, HandshakeError>,
+) -> Option<(NoiseStream<S>, Machine, Challenge)>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let accepted = match result {
         Ok(accepted) => accepted,
         Err(error) => {
@@ -174,28 +188,37 @@ async fn serve_noise<S>(
             // The client shows the text. If it does not arrive, there is nothing else to do.
             drop(stream.write_all(&error_frame(&error.to_string())).await);
             drop(stream.shutdown().await);
-            return;
+            return None;
         }
     };
-    if stream.write_all(&accepted.response).await.is_err() {
-        return;
-    }
+    stream.write_all(&accepted.response).await.ok()?;
     let mut stream = NoiseStream::new(stream, &accepted.keys);
     let challenge = if accepted.version >= EARLY_PAYLOAD_SINCE {
         Challenge::new()
     } else {
         Challenge::none()
     };
-    if let Some(public) = challenge.public()
-        && stream.write_all(&early_payload(public)).await.is_err()
-    {
-        return;
+    if let Some(public) = challenge.public() {
+        stream.write_all(&early_payload(public)).await.ok()?;
     }
     let machine = Machine {
         key: accepted.machine,
-        connection: connection.clone(),
+        connection,
         proven: Vec::new(),
     };
+    Some((stream, machine, challenge))
+}
+
+/// Serves HTTP/2 until the connection has to end.
+async fn serve_requests<S>(
+    routes: MachineRoutes,
+    machine: Machine,
+    challenge: Challenge,
+    stream: NoiseStream<S>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (connection, key) = (machine.connection.clone(), machine.key);
     let asked = CancellationToken::new();
     let (heard, asking) = (asked.clone(), connection.clone());
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
@@ -216,10 +239,10 @@ async fn serve_noise<S>(
         .keep_alive_interval(Duration::from_secs(60))
         .keep_alive_timeout(Duration::from_secs(30))
         .serve_connection(TokioIo::new(stream), service);
-    let serving = std::pin::pin!(serving);
+    let serving = pin!(serving);
     let mut served = ServedConnection::new(serving, streams);
-    let key = accepted.machine;
-    match served.serve_until(wait_for_end(&connection, &asked)).await {
+    let end = pin!(wait_for_end(&connection, &asked));
+    match served.serve_until(end).await {
         Served::Connection(Ok(())) => return,
         Served::Connection(Err(error)) => {
             return tracing::debug!(machine = ?key, %error, "connection ended");
@@ -234,7 +257,8 @@ async fn serve_noise<S>(
     }
     served.connection().graceful_shutdown();
     connection.announce_closing();
-    drop(served.serve_until(tokio::time::sleep(CLOSE_TIME)).await);
+    let patience = pin!(tokio::time::sleep(CLOSE_TIME));
+    drop(served.serve_until(patience).await);
 }
 
 /// Why a connection has to end.

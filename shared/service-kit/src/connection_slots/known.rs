@@ -31,7 +31,15 @@ impl SlotHolder for () {
 
 /// Those who are known.
 #[derive(Debug)]
-pub(super) struct KnownTable<K: SlotHolder> {
+pub(super) enum KnownTable<K: SlotHolder> {
+    /// Most sources have no more than one slot, which needs no more than this.
+    One(Option<(u64, K)>),
+    Several(Box<KnownOwners<K>>),
+}
+
+/// Those who are known, by owner.
+#[derive(Debug)]
+pub(super) struct KnownOwners<K: SlotHolder> {
     count: usize,
     owners: BTreeMap<K::Owner, OwnerSlots<K>>,
     /// The owners, by how many slots they have.
@@ -49,6 +57,12 @@ struct OwnerSlots<K> {
 }
 
 impl<K: SlotHolder> Default for KnownTable<K> {
+    fn default() -> Self {
+        Self::One(None)
+    }
+}
+
+impl<K: SlotHolder> Default for KnownOwners<K> {
     fn default() -> Self {
         Self {
             count: 0,
@@ -71,31 +85,72 @@ impl<K> Default for OwnerSlots<K> {
 impl<K: SlotHolder> KnownTable<K> {
     /// Adds a slot; later ones have higher numbers.
     pub(super) fn add(&mut self, id: u64, holder: &K) {
-        self.change_slots(holder, |slots| slots.insert(id));
+        match self {
+            Self::One(empty @ None) => *empty = Some((id, holder.clone())),
+            Self::One(Some((only, its_holder))) => {
+                let mut owners = KnownOwners::default();
+                owners.add(*only, its_holder);
+                owners.add(id, holder);
+                *self = Self::Several(Box::new(owners));
+            }
+            Self::Several(owners) => owners.add(id, holder),
+        }
     }
 
     /// Takes a slot out.
     pub(super) fn remove(&mut self, id: u64, holder: &K) {
-        self.change_slots(holder, |slots| slots.remove(&id));
+        match self {
+            Self::One(one) => drop(one.take_if(|(only, _)| *only == id)),
+            Self::Several(owners) => owners.remove(id, holder),
+        }
     }
 
     /// Returns how many slots there are.
     pub(super) fn count(&self) -> usize {
-        self.count
+        match self {
+            Self::One(one) => usize::from(one.is_some()),
+            Self::Several(owners) => owners.count,
+        }
     }
 
     /// Returns how many slots a holder has.
     pub(super) fn count_of(&self, holder: &K) -> usize {
-        self.slots_of(holder).map_or(0, BTreeSet::len)
+        match self {
+            Self::One(_) => usize::from(self.oldest_of(holder).is_some()),
+            Self::Several(owners) => owners.slots_of(holder).map_or(0, BTreeSet::len),
+        }
     }
 
     /// Returns the oldest slot of a holder.
     pub(super) fn oldest_of(&self, holder: &K) -> Option<u64> {
-        self.slots_of(holder)?.first().copied()
+        match self {
+            Self::One(one) => {
+                let (only, _) = one.as_ref().filter(|(_, of)| of == holder)?;
+                Some(*only)
+            }
+            Self::Several(owners) => owners.slots_of(holder)?.first().copied(),
+        }
     }
 
     /// Returns who goes so that a holder gets one more; `None`: nobody has more than it would have.
     pub(super) fn first_to_go_for(&self, holder: &K) -> Option<u64> {
+        match self {
+            Self::One(_) => self.oldest_of(holder),
+            Self::Several(owners) => owners.first_to_go_for(holder),
+        }
+    }
+}
+
+impl<K: SlotHolder> KnownOwners<K> {
+    fn add(&mut self, id: u64, holder: &K) {
+        self.change_slots(holder, |slots| slots.insert(id));
+    }
+
+    fn remove(&mut self, id: u64, holder: &K) {
+        self.change_slots(holder, |slots| slots.remove(&id));
+    }
+
+    fn first_to_go_for(&self, holder: &K) -> Option<u64> {
         let owner = holder.owner();
         let of_owner = self.owners.get(&owner);
         let (most, heaviest) = self.by_count.last()?;
@@ -163,3 +218,6 @@ impl<K: Ord + Clone> OwnerSlots<K> {
         self.by_count.extend(after);
     }
 }
+
+#[cfg(test)]
+mod tests;

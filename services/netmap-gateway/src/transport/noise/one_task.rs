@@ -53,7 +53,7 @@ impl<'c, C: Future> ServedConnection<'c, C> {
     /// Serves the connection until it ends, or something happens.
     pub(super) async fn serve_until<E>(
         &mut self,
-        event: impl Future<Output = E>,
+        event: Pin<&mut impl Future<Output = E>>,
     ) -> Served<C::Output, E> {
         let Self {
             connection,
@@ -61,7 +61,6 @@ impl<'c, C: Future> ServedConnection<'c, C> {
             running,
         } = self;
         let mut connection = PolledWhenWoken::new(connection.as_mut());
-        let event = std::pin::pin!(event);
         let mut event = PolledWhenWoken::new(event);
         poll_fn(|context| {
             loop {
