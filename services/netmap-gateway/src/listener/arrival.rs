@@ -25,6 +25,7 @@ use bowline_service_kit::{
 };
 use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::{
+    io::Interest,
     net::{TcpListener, TcpStream},
     runtime::{Builder, Handle},
     sync::oneshot,
@@ -191,7 +192,11 @@ impl Arrivals {
             return Ok(None);
         }
         let origin = RequestOrigin::Stranger(Network::narrowest(arrival.source.ip()));
-        Ok(self.beginning.wait_for_turn(origin).await)
+        let turn = self.beginning.wait_for_turn(origin).await;
+        if arrival.is_abandoned() {
+            return Err(io::Error::other("its client left before its turn"));
+        }
+        Ok(turn)
     }
 
     /// Lets a connection begin on the threads that answer.
@@ -219,6 +224,13 @@ impl Arrivals {
 }
 
 impl Arrival {
+    /// Says whether the client has closed the connection: who waited too long tries again on another one, and work on this one
+    /// would be for nobody.
+    fn is_abandoned(&self) -> bool {
+        let ready = self.socket.ready(Interest::READABLE).now_or_never();
+        matches!(ready, Some(Ok(ready)) if ready.is_read_closed())
+    }
+
     /// Learns the client's address: from the PROXY header where a trusted balancer writes one, else it is the socket's.
     async fn read_client_address(&mut self, listener: &Listener) -> io::Result<()> {
         let proxies = &listener.limits.proxies;

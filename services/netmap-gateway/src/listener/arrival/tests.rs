@@ -56,6 +56,20 @@ impl TestListener {
         taken.into_iter().flatten().collect()
     }
 
+    /// Accepts a connection that does not begin by itself.
+    async fn accept(&self, socket: &TcpListener) -> Arrival {
+        let (socket, source) = socket.accept().await.expect("a connection");
+        let slots = &self.arrivals.listener.limits.slots;
+        let slot = slots.take_slot(Some(source.ip())).await.expect("a slot");
+        let end = ConnectionEnd::new(self.shutdown.clone(), 0, self.arrivals.open.token());
+        Arrival {
+            socket,
+            slot,
+            source,
+            end,
+        }
+    }
+
     async fn send(&self, request: &[u8]) -> TcpStream {
         let mut client = TcpStream::connect(self.address).await.expect("room");
         client.write_all(request).await.expect("it is there");
@@ -112,6 +126,31 @@ async fn handshake_that_stalls_keeps_nobody_waiting() {
     while begun.0.load(Ordering::Relaxed) < clients.len() {
         let next = timeout(PATIENCE, begun.1.notified()).await;
         next.expect("in time");
+    }
+}
+
+#[tokio::test]
+async fn who_left_while_it_waited_gets_no_turn() {
+    let listener = TestListener::start(routes()).await;
+    let socket = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = socket.local_addr().expect("an address");
+    for leaves in [true, false] {
+        let taken = listener.take_all_turns().await;
+        let mut client = TcpStream::connect(address).await.expect("room");
+        client.write_all(HANDSHAKE).await.expect("it is there");
+        let arrival = listener.accept(&socket).await;
+        let waiting = listener.arrivals.wait_for_turn(&arrival);
+        let begins = async {
+            if leaves {
+                client.shutdown().await.expect("it is there");
+            }
+            // Events come in order: after this one the end has been seen.
+            let mut asking = listener.send(KEY).await;
+            read_answer(&mut asking, "keys").await;
+            drop(taken);
+        };
+        let (turn, ()) = tokio::join!(waiting, begins);
+        assert_eq!(turn.is_err(), leaves);
     }
 }
 
