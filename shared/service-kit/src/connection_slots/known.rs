@@ -34,6 +34,7 @@ impl SlotHolder for () {
 pub(super) enum KnownTable<K: SlotHolder> {
     /// Most sources have no more than one slot, which needs no more than this.
     One(Option<(u64, K)>),
+    /// It has had several at once.
     Several(Box<KnownOwners<K>>),
 }
 
