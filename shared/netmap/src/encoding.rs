@@ -70,41 +70,47 @@ impl DeltaKey {
     }
 }
 
-/// How many bytes of encoded deltas are kept; the oldest generations go first.
+/// How many bytes of encoded deltas are kept.
 const BUDGET: usize = 8 << 20;
 /// About how many bytes an encoded delta takes besides its frame.
 const OVERHEAD: usize = 128;
 
 /// Encoded deltas by what makes them the same; `None` for one without content.
+///
+/// Only those that lead to the newest generation are kept: sessions look at the newest view.
 #[derive(Debug, Default)]
 pub struct DeltaCache(Mutex<KeptDeltas>);
 
 #[derive(Debug, Default)]
 struct KeptDeltas {
-    kept: BTreeMap<(Generation, DeltaKey), Option<Bytes>>,
+    /// The generation that all of them lead to; `None` when there is none.
+    until: Option<Generation>,
+    frames: BTreeMap<DeltaKey, Option<Bytes>>,
     bytes: usize,
 }
 
 impl DeltaCache {
     /// Returns an encoded delta.
     pub fn get(&self, key: &DeltaKey) -> Option<Option<Bytes>> {
-        let deltas = self.0.lock();
-        deltas.kept.get(&(key.until, *key)).cloned()
+        self.0.lock().frames.get(key).cloned()
     }
 
-    /// Keeps an encoded delta.
+    /// Keeps an encoded delta, unless a newer generation has some, or as much is kept as may be.
     pub fn put(&self, key: DeltaKey, frame: Option<Bytes>) {
         let mut deltas = self.0.lock();
-        deltas.bytes += estimate_bytes(&frame);
-        if let Some(before) = deltas.kept.insert((key.until, key), frame) {
-            deltas.bytes -= estimate_bytes(&before);
-        }
-        while deltas.bytes > BUDGET {
-            let Some((_, oldest)) = deltas.kept.pop_first() else {
-                return;
+        let until = Some(key.until);
+        if until > deltas.until {
+            *deltas = KeptDeltas {
+                until,
+                ..KeptDeltas::default()
             };
-            deltas.bytes -= estimate_bytes(&oldest);
         }
+        let bytes = deltas.bytes + estimate_bytes(&frame);
+        if until < deltas.until || bytes > BUDGET || deltas.frames.contains_key(&key) {
+            return;
+        }
+        deltas.frames.insert(key, frame);
+        deltas.bytes = bytes;
     }
 }
 
