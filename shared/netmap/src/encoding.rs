@@ -83,8 +83,8 @@ pub struct DeltaCache(Mutex<KeptDeltas>);
 
 #[derive(Debug, Default)]
 struct KeptDeltas {
-    /// The generation that all of them lead to; `None` when there is none.
-    until: Option<Generation>,
+    /// The generation that all of them lead to.
+    until: Generation,
     frames: BTreeMap<DeltaKey, Option<Bytes>>,
     bytes: usize,
 }
@@ -95,18 +95,17 @@ impl DeltaCache {
         self.0.lock().frames.get(key).cloned()
     }
 
-    /// Keeps an encoded delta, unless a newer generation has some, or as much is kept as may be.
+    /// Keeps an encoded delta, unless deltas to a newer generation are kept already or there is no room for it.
     pub fn put(&self, key: DeltaKey, frame: Option<Bytes>) {
         let mut deltas = self.0.lock();
-        let until = Some(key.until);
-        if until > deltas.until {
+        if key.until > deltas.until {
             *deltas = KeptDeltas {
-                until,
+                until: key.until,
                 ..KeptDeltas::default()
             };
         }
         let bytes = deltas.bytes + estimate_bytes(&frame);
-        if until < deltas.until || bytes > BUDGET || deltas.frames.contains_key(&key) {
+        if key.until < deltas.until || bytes > BUDGET || deltas.frames.contains_key(&key) {
             return;
         }
         deltas.frames.insert(key, frame);
